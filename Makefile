@@ -1,0 +1,6 @@
+GO ?= go
+
+.PHONY: test
+test: ## pass the tests
+	$(GO) vet ./...
+	$(GO) test -race ./...
