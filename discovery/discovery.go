@@ -1,0 +1,316 @@
+// Package discovery knows what an authorization server publishes: its metadata
+// (RFC 8414, OpenID Connect Discovery 1.0) and its keys (RFC 7517), fetched
+// with care and kept fresh. It knows nothing of tokens or requests, and it
+// follows nothing but the configured issuer: no URL comes from a token.
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/safehttp"
+)
+
+// Bounds of the pause after a failed fetch; it doubles in between.
+const (
+	firstRetry = 250 * time.Millisecond
+	lastRetry  = 10 * time.Second
+)
+
+// Validate reports every mistake at once, each a [*field.Error] with the key of
+// the configuration file.
+func (c Config) Validate() error {
+	errs := []error{c.checkIssuer()}
+	for _, endpoint := range []struct{ path, url string }{
+		{"jwks_uri", c.JWKSURI},
+		{"introspection_endpoint", c.IntrospectionEndpoint},
+		{"token_endpoint", c.TokenEndpoint},
+	} {
+		if endpoint.url == "" {
+			continue
+		}
+		if err := safehttp.CheckURL(endpoint.url, c.InsecureHTTP); err != nil {
+			errs = append(errs, field.Errorf(endpoint.path, "%w", err))
+		}
+	}
+	for _, d := range []struct {
+		path  string
+		value time.Duration
+	}{
+		{"jwks.refresh_interval", c.RefreshInterval},
+		{"jwks.min_refresh_interval", c.MinRefreshInterval},
+		{"jwks.max_stale", c.MaxStale},
+	} {
+		if d.value <= 0 {
+			errs = append(errs, field.Errorf(d.path, "got %s, want more than 0s", d.value))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkIssuer holds the issuer to RFC 8414 §2: https, no query, no fragment,
+// not even empty ones (D-03).
+func (c Config) checkIssuer() error {
+	if c.Issuer == "" {
+		return field.Errorf("issuer", "missing: the issuer identifier of the authorization server is needed")
+	}
+	if err := safehttp.CheckURL(c.Issuer, c.InsecureHTTP); err != nil {
+		return field.Errorf("issuer", "%w", err)
+	}
+	if strings.Contains(c.Issuer, "?") {
+		return field.Errorf("issuer", "has a query, want none")
+	}
+	return nil
+}
+
+// discovers says whether anything that is needed has to be found out.
+func (c Config) discovers() bool {
+	return c.NeedKeys && c.JWKSURI == "" ||
+		c.NeedIntrospection && c.IntrospectionEndpoint == "" ||
+		c.NeedToken && c.TokenEndpoint == ""
+}
+
+// Server is one authorization server. Its methods are safe for concurrent use;
+// none but [Server.Key] waits for the network.
+type Server struct {
+	cfg    Config
+	client *http.Client
+	log    *slog.Logger
+	hooks  Hooks
+	now    func() time.Time
+
+	metadata atomic.Pointer[Metadata]
+	keys     atomic.Pointer[keySet]
+	reached  atomic.Bool // the configured introspection endpoint, once
+
+	newURI chan struct{} // there is a jwks_uri, or another one
+
+	fetches  singleflight.Group // of keys
+	mu       sync.Mutex
+	problems map[string]error // by what was fetched: why the last try failed
+	asked    time.Time        // the last fetch that an unknown key ID caused
+	askedErr error            // and how it ended
+}
+
+// New returns a Server that fetches nothing before [Server.Run].
+func New(cfg Config, o Options) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, client: o.Client, log: o.Log, hooks: o.Hooks, now: o.Now,
+		newURI: make(chan struct{}, 1), problems: map[string]error{},
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if !cfg.discovers() {
+		s.metadata.Store(&Metadata{
+			Issuer: cfg.Issuer, JWKSURI: cfg.JWKSURI,
+			IntrospectionEndpoint: cfg.IntrospectionEndpoint, TokenEndpoint: cfg.TokenEndpoint,
+		})
+		s.newURI <- struct{}{}
+	}
+	return s, nil
+}
+
+// Run fetches metadata and keys and keeps them fresh until ctx ends.
+func (s *Server) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	if s.cfg.discovers() {
+		work.Go(func() { repeat(ctx, nil, s.refreshMetadata) })
+	} else if s.cfg.NeedIntrospection {
+		work.Go(func() { s.reach(ctx) })
+	}
+	if s.cfg.NeedKeys {
+		work.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-s.newURI:
+				repeat(ctx, s.newURI, s.refreshKeys)
+			}
+		})
+	}
+}
+
+// Metadata returns what the authorization server publishes, overrides applied,
+// or [ErrUnavailable].
+func (s *Server) Metadata() (Metadata, error) {
+	m := s.metadata.Load()
+	if m == nil {
+		return Metadata{}, s.unavailable("metadata")
+	}
+	if !m.Fetched.IsZero() && s.now().Sub(m.Fetched) > s.cfg.MaxStale {
+		return Metadata{}, s.unavailable("metadata")
+	}
+	return *m, nil
+}
+
+// Key returns the key of that ID that fits alg. An empty ID asks for the only
+// key that fits (J-07). An ID that is not known has the keys fetched again, at
+// most once in MinRefreshInterval; callers wait for that fetch, as long as
+// their ctx lets them. The errors are [ErrUnknownKey] and [ErrUnavailable].
+func (s *Server) Key(ctx context.Context, keyID, alg string) (Key, error) {
+	set, err := s.current()
+	if err != nil {
+		return Key{}, err
+	}
+	if key, ok := set.find(keyID, alg); ok {
+		return key, nil
+	}
+	select {
+	case <-ctx.Done():
+		return Key{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+	case result := <-s.fetches.DoChan("unknown", s.fetchUnknown):
+		if result.Err != nil {
+			return Key{}, fmt.Errorf("%w: %w", ErrUnavailable, result.Err)
+		}
+	}
+	if set, err = s.current(); err != nil {
+		return Key{}, err
+	}
+	if key, ok := set.find(keyID, alg); ok {
+		return key, nil
+	}
+	return Key{}, ErrUnknownKey
+}
+
+// Trusted returns nil while the key of that thumbprint is published,
+// [ErrUnknownKey] once it is not, and [ErrUnavailable] when nobody can tell.
+func (s *Server) Trusted(thumbprint string) error {
+	set, err := s.current()
+	if err != nil {
+		return err
+	}
+	if !set.thumbprints[thumbprint] {
+		return ErrUnknownKey
+	}
+	return nil
+}
+
+// Ready returns nil when tokens of this issuer can be decided, else why not.
+func (s *Server) Ready() error {
+	if _, err := s.Metadata(); err != nil {
+		return err
+	}
+	if s.cfg.NeedKeys {
+		if _, err := s.current(); err != nil {
+			return err
+		}
+	}
+	if s.cfg.NeedIntrospection && !s.cfg.discovers() && !s.reached.Load() {
+		return s.unavailable("introspection endpoint")
+	}
+	return nil
+}
+
+func (s *Server) current() (*keySet, error) {
+	set := s.keys.Load()
+	if set == nil || s.now().Sub(set.fetched) > s.cfg.MaxStale {
+		return nil, s.unavailable("keys")
+	}
+	return set, nil
+}
+
+// fetchUnknown fetches the keys, unless an unknown key ID had that done less
+// than MinRefreshInterval ago: then it answers as that fetch did (J-27, L-05).
+func (s *Server) fetchUnknown() (any, error) {
+	s.mu.Lock()
+	asked, err := s.asked, s.askedErr
+	now := s.now()
+	recent := !asked.IsZero() && now.Sub(asked) < s.cfg.MinRefreshInterval
+	if !recent {
+		s.asked = now
+	}
+	s.mu.Unlock()
+	if recent {
+		return nil, err
+	}
+	_, err = s.refreshKeys(context.Background())
+	s.mu.Lock()
+	s.askedErr = err
+	s.mu.Unlock()
+	return nil, err
+}
+
+// reach tries the configured introspection endpoint until it can be connected
+// to: without discovery nothing else shows that it is there.
+func (s *Server) reach(ctx context.Context) {
+	done, cancel := context.WithCancel(ctx)
+	defer cancel()
+	repeat(done, nil, func(ctx context.Context) (time.Duration, error) {
+		err := safehttp.Reach(ctx, s.cfg.IntrospectionEndpoint)
+		s.note("introspection endpoint", err)
+		if err != nil {
+			return 0, err
+		}
+		s.reached.Store(true)
+		cancel()
+		return 0, nil
+	})
+}
+
+// note remembers how the last try to fetch what ended, and logs the changes.
+func (s *Server) note(what string, err error) {
+	s.mu.Lock()
+	before := s.problems[what]
+	s.problems[what] = err
+	s.mu.Unlock()
+	switch {
+	case err != nil:
+		s.log.Error("cannot fetch "+what, "error", err)
+	case before != nil:
+		s.log.Info("fetched " + what + " again")
+	}
+}
+
+func (s *Server) unavailable(what string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.problems[what]; err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
+	}
+	return fmt.Errorf("%w: %s not fetched yet", ErrUnavailable, what)
+}
+
+// repeat calls fetch until ctx ends: again after the pause that it returns,
+// sooner after an error, at once when again says so.
+func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Context) (time.Duration, error)) {
+	retry := firstRetry
+	for {
+		pause, err := fetch(ctx)
+		if err != nil {
+			pause = retry
+			retry = min(2*retry, lastRetry)
+		} else {
+			retry = firstRetry
+		}
+		timer := time.NewTimer(jitter(pause))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-again:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// jitter takes up to a fifth off, so that replicas spread out; it never adds,
+// since the refresh interval is a promise.
+func jitter(d time.Duration) time.Duration {
+	return d - time.Duration(rand.Int64N(int64(d)/5+1)) //nolint:gosec // spreads load, keeps no secret
+}

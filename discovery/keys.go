@@ -1,0 +1,140 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	maxKeySetBytes = 1 << 20
+	maxKeys        = 1000
+)
+
+// keySet is what one fetch of the JWKS left usable. It never changes.
+type keySet struct {
+	byID        map[string][]Key
+	thumbprints map[string]bool
+	fetched     time.Time
+}
+
+// find returns the only key of that ID that fits alg. Several are ambiguous,
+// and none of them is used (J-07, J-11).
+func (k *keySet) find(keyID, alg string) (Key, bool) {
+	if keyID != "" {
+		return only(k.byID[keyID], alg)
+	}
+	var all []Key
+	for _, keys := range k.byID {
+		all = append(all, keys...)
+	}
+	return only(all, alg)
+}
+
+func only(keys []Key, alg string) (Key, bool) {
+	fitting := 0
+	var found Key
+	for _, key := range keys {
+		if key.fits(alg) {
+			found = key
+			fitting++
+		}
+	}
+	return found, fitting == 1
+}
+
+// refreshKeys fetches the keys once, whoever asks at the same time.
+func (s *Server) refreshKeys(ctx context.Context) (time.Duration, error) {
+	result := <-s.fetches.DoChan("keys", func() (any, error) {
+		return s.replaceKeys(ctx)
+	})
+	pause, _ := result.Val.(time.Duration)
+	return pause, result.Err
+}
+
+// replaceKeys fetches the keys. A set that cannot be had, or that has no usable
+// key, leaves the last good ones in use (J-11, L-06).
+func (s *Server) replaceKeys(ctx context.Context) (time.Duration, error) {
+	set, alarm, pause, err := s.fetchKeys(ctx)
+	if err != nil && ctx.Err() != nil {
+		return 0, err // stopped, not failed
+	}
+	s.note("keys", err)
+	if s.hooks.Keys != nil {
+		s.hooks.Keys(s.cfg.Issuer, err)
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.keys.Store(set)
+	if alarm != nil {
+		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", alarm)
+		if s.hooks.Keys != nil {
+			s.hooks.Keys(s.cfg.Issuer, alarm)
+		}
+	}
+	return pause, nil
+}
+
+func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause time.Duration, err error) {
+	m := s.metadata.Load()
+	if m == nil || m.JWKSURI == "" {
+		return nil, nil, 0, errors.New("no jwks_uri yet")
+	}
+	body, header, status, err := s.fetch(ctx, m.JWKSURI, maxKeySetBytes)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("got status %d, want 200", status)
+	}
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("%s: %w", m.JWKSURI, err)
+	}
+	keys, skipped, alarm, err := parseKeySet(body)
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("%s: %w", m.JWKSURI, err)
+	}
+	if len(keys) == 0 {
+		return nil, nil, 0, fmt.Errorf("%s: no usable key (%w)", m.JWKSURI, errors.Join(skipped, alarm, errors.New("of those published")))
+	}
+	if skipped != nil {
+		s.log.Warn("some keys of the JWKS are not usable", "error", skipped)
+	}
+	return index(keys, s.now()), alarm, s.pause(header), nil
+}
+
+func index(keys []Key, fetched time.Time) *keySet {
+	set := &keySet{byID: map[string][]Key{}, thumbprints: map[string]bool{}, fetched: fetched}
+	for _, key := range keys {
+		key.Fetched = fetched
+		same := func(k Key) bool { return k.Thumbprint == key.Thumbprint && k.Algorithm == key.Algorithm }
+		if !slices.ContainsFunc(set.byID[key.ID], same) { // the very same key twice is one key
+			set.byID[key.ID] = append(set.byID[key.ID], key)
+		}
+		set.thumbprints[key.Thumbprint] = true
+	}
+	return set
+}
+
+// pause is the time to the next background refresh: what max-age says, but
+// neither longer than the configured interval nor shorter than the configured
+// minimum.
+func (s *Server) pause(header http.Header) time.Duration {
+	pause := s.cfg.RefreshInterval
+	for _, directive := range strings.Split(strings.Join(header.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		if !strings.EqualFold(name, "max-age") {
+			continue
+		}
+		seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31)
+		if err != nil {
+			continue
+		}
+		floor := min(s.cfg.MinRefreshInterval, s.cfg.RefreshInterval)
+		pause = min(pause, max(floor, time.Duration(seconds)*time.Second))
+	}
+	return pause
+}

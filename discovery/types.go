@@ -1,0 +1,66 @@
+package discovery
+
+import (
+	"crypto"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// What discovery can fail with; found by [errors.Is].
+var (
+	// ErrUnavailable: what was asked for has not been fetched, or is too old
+	// to be trusted. It says nothing against anybody's token.
+	ErrUnavailable = errors.New("authorization server unavailable")
+	// ErrUnknownKey: the authorization server publishes no such key.
+	ErrUnknownKey = errors.New("unknown key")
+)
+
+// Config is where one authorization server is and what is needed of it.
+type Config struct {
+	Issuer string // compared byte for byte
+
+	// Overrides of what discovery would find. With every needed one given, no
+	// discovery takes place.
+	JWKSURI, IntrospectionEndpoint, TokenEndpoint string
+
+	NeedKeys, NeedIntrospection, NeedToken bool
+
+	RequestTimeout time.Duration // of one call
+	InsecureHTTP   bool          // allow http:// for loopback addresses
+
+	RefreshInterval    time.Duration // of metadata and keys
+	MinRefreshInterval time.Duration // between fetches caused by unknown key IDs
+	MaxStale           time.Duration // how long the last good keys and metadata serve
+}
+
+// Metadata is what is used of the metadata document (RFC 8414 §2), overrides
+// applied.
+type Metadata struct {
+	Issuer, JWKSURI, IntrospectionEndpoint, TokenEndpoint string
+
+	Fetched time.Time // zero: configured, not fetched
+}
+
+// Key is one usable verification key (J-10).
+type Key struct {
+	ID         string // kid; may be empty
+	Algorithm  string // alg of the JWK; empty: any that fits the key's type
+	Public     crypto.PublicKey
+	Thumbprint string // RFC 7638, SHA-256, base64url
+	Fetched    time.Time
+}
+
+// Hooks observe refreshes: err is nil for a success. Nil functions are allowed.
+type Hooks struct {
+	Discovery, Keys func(issuer string, err error)
+}
+
+// Options are what a Server works with.
+type Options struct {
+	Client *http.Client
+	Log    *slog.Logger
+	Hooks  Hooks
+	Now    func() time.Time // nil: time.Now
+}

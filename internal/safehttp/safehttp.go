@@ -1,0 +1,250 @@
+// Package safehttp makes the HTTP clients that talk to authorization servers.
+// They verify certificates, follow no redirect, keep no cookie, use no proxy,
+// never reach link-local or cloud-metadata addresses, and hold a bounded
+// number of connections (D-09, D-12, A-06). It knows nothing of OAuth.
+package safehttp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/livefile"
+)
+
+const (
+	dialTimeout         = 5 * time.Second // where no shorter timeout is given
+	maxConnsPerHost     = 64
+	maxIdleConnsPerHost = 16
+	idleConnTimeout     = 90 * time.Second
+	maxHeaderBytes      = 64 << 10
+)
+
+// Options say whom a client trusts and how long it waits.
+type Options struct {
+	Timeout      time.Duration // of one call, body included
+	CAFile       string        // trust anchors instead of the system's; re-read when it changes
+	InsecureHTTP bool          // allow http:// for loopback addresses
+
+	// ClientCertificate is asked at each TLS handshake; nil: none is presented.
+	ClientCertificate func() (*tls.Certificate, error)
+
+	Log *slog.Logger
+}
+
+// New returns a client of its own connections.
+func New(o Options) (*http.Client, error) {
+	t := &transport{insecureHTTP: o.InsecureHTTP, certificate: o.ClientCertificate, dialer: net.Dialer{Timeout: dialTimeout, ControlContext: refuse}}
+	if o.CAFile != "" {
+		anchors, err := livefile.Open(o.CAFile, o.Log, parseAnchors)
+		if err != nil {
+			return nil, err
+		}
+		t.anchors = anchors.Value
+	}
+	t.base = &http.Transport{
+		DialContext:            t.dialPlain,
+		DialTLSContext:         t.dialTLS,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // a small answer must not become a large one
+		MaxConnsPerHost:        maxConnsPerHost,
+		MaxIdleConnsPerHost:    maxIdleConnsPerHost,
+		IdleConnTimeout:        idleConnTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}
+	return &http.Client{
+		Transport: t,
+		Timeout:   o.Timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse // the caller sees a 3xx, which is no answer
+		},
+	}, nil
+}
+
+type transport struct {
+	base         *http.Transport
+	dialer       net.Dialer
+	insecureHTTP bool
+	anchors      func() *x509.CertPool // nil: the system's
+	certificate  func() (*tls.Certificate, error)
+}
+
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := checkURL(r.URL, t.insecureHTTP); err != nil {
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	return t.base.RoundTrip(r)
+}
+
+// CloseIdleConnections is found by http.Client.CloseIdleConnections.
+func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// dialPlain serves http://, which CheckURL allows for loopback names only; the
+// address that such a name resolves to is held to the same.
+func (t *transport) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
+	d := t.dialer
+	d.ControlContext = onlyLoopback
+	return d.DialContext(ctx, network, address)
+}
+
+func (t *transport) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: []string{"h2", "http/1.1"}}
+	if t.anchors != nil {
+		config.RootCAs = t.anchors()
+	}
+	if t.certificate != nil {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.certificate() }
+	}
+	d := &tls.Dialer{NetDialer: &t.dialer, Config: config}
+	return d.DialContext(ctx, network, address)
+}
+
+func parseAnchors(content []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return pool, nil
+}
+
+// refuse keeps every address that answers instance-metadata requests, or that
+// is no single host, out of reach, whatever name led to it (D-12).
+func refuse(_ context.Context, _, address string, _ syscall.RawConn) error {
+	ip, err := hostOf(address)
+	if err != nil {
+		return err
+	}
+	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || isMetadata(ip) {
+		return fmt.Errorf("address %s is not allowed: link-local, multicast, unspecified and instance-metadata addresses are refused", ip)
+	}
+	return nil
+}
+
+func onlyLoopback(_ context.Context, _, address string, _ syscall.RawConn) error {
+	ip, err := hostOf(address)
+	if err != nil {
+		return err
+	}
+	if !ip.IsLoopback() {
+		return fmt.Errorf("address %s is not allowed: http:// is for loopback addresses only", ip)
+	}
+	return nil
+}
+
+func hostOf(address string) (netip.Addr, error) {
+	ap, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return ap.Addr().Unmap(), nil
+}
+
+// isMetadata knows the instance-metadata addresses that are not link-local.
+func isMetadata(ip netip.Addr) bool {
+	switch ip.String() {
+	case "fd00:ec2::254", "100.100.100.200":
+		return true
+	}
+	return false
+}
+
+// CheckURL accepts absolute https URLs with a host and without user
+// information and fragment; http too for a loopback host if insecureHTTP
+// (D-03, D-12).
+func CheckURL(raw string, insecureHTTP bool) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errors.New("is not a URL")
+	}
+	if strings.Contains(raw, "#") {
+		return errors.New("has a fragment, want none")
+	}
+	return checkURL(u, insecureHTTP)
+}
+
+func checkURL(u *url.URL, insecureHTTP bool) error {
+	switch {
+	case u.Hostname() == "":
+		return errors.New("has no host, want an absolute URL")
+	case u.User != nil:
+		return errors.New("has user information, want none")
+	case u.Scheme == "https":
+		return nil
+	case u.Scheme != "http":
+		return fmt.Errorf("%q is not allowed, use https", u.Scheme)
+	case !isLoopback(u.Hostname()):
+		return errors.New(`"http" is not allowed, use https`)
+	case !insecureHTTP:
+		return errors.New(`"http" is not allowed, use https (or insecure_http: true, which allows loopback hosts)`)
+	}
+	return nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// Read returns the body of resp and closes it; a body of more than limit bytes
+// is an error.
+func Read(resp *http.Response, limit int64) ([]byte, error) {
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("body: %w", err)
+	}
+	if int64(len(body)) > limit {
+		return nil, fmt.Errorf("body: got more than %d bytes", limit)
+	}
+	return body, nil
+}
+
+// MediaType returns the media type that header names, in lower case and without
+// parameters; empty if there is none.
+func MediaType(header http.Header) string {
+	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return kind
+}
+
+// Reach opens and closes one TCP connection to the host of raw.
+func Reach(ctx context.Context, raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return err
+	}
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme
+	}
+	d := net.Dialer{Timeout: dialTimeout, ControlContext: refuse}
+	conn, err := d.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
