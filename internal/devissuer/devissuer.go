@@ -1,0 +1,230 @@
+// Package devissuer is a small real authorization server for the demo, for
+// tests and for examples: metadata (RFC 8414, OpenID Connect), rotating keys,
+// client credentials, JWT and opaque tokens, introspection (RFC 7662, signed
+// too: RFC 9701) and revocation (RFC 7009). It can delay, fail and lie on
+// request, and must never serve anything that matters.
+package devissuer
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// The endpoints, below the issuer.
+const (
+	PathOAuth         = "/.well-known/oauth-authorization-server"
+	PathOpenID        = "/.well-known/openid-configuration"
+	PathJWKS          = "/jwks"
+	PathToken         = "/token" //nolint:gosec // a path, no secret
+	PathIntrospection = "/introspect"
+	PathRevocation    = "/revoke"
+)
+
+// Claims are the members of a token.
+type Claims = map[string]any
+
+// Behaviour is what an endpoint does instead of its work.
+type Behaviour struct {
+	Delay  time.Duration // before anything else
+	Status int           // 0: do the work
+	Kind   string        // content type; empty: application/json
+	Body   string
+	Header map[string]string
+}
+
+// Issuer is the authorization server. It is an http.Handler, and its methods
+// are safe for concurrent use.
+type Issuer struct {
+	url     string
+	clients map[string]string // ID: secret
+	mux     *http.ServeMux
+
+	mu         sync.Mutex
+	keys       []jose.JSONWebKey // the last one signs
+	opaque     map[string]Claims
+	revoked    map[string]bool
+	behaviours map[string]Behaviour
+	calls      map[string]int
+}
+
+// New returns an issuer of that identifier with one key.
+func New(url string, clients map[string]string) *Issuer {
+	i := &Issuer{
+		url: url, clients: clients, mux: http.NewServeMux(),
+		opaque: map[string]Claims{}, revoked: map[string]bool{}, behaviours: map[string]Behaviour{}, calls: map[string]int{},
+	}
+	i.mux.HandleFunc("GET "+PathOAuth, i.metadata)
+	i.mux.HandleFunc("GET "+PathOpenID, i.metadata)
+	i.mux.HandleFunc("GET "+PathJWKS, i.jwks)
+	i.mux.HandleFunc("POST "+PathToken, i.token)
+	i.mux.HandleFunc("POST "+PathIntrospection, i.introspect)
+	i.mux.HandleFunc("POST "+PathRevocation, i.revoke)
+	i.Rotate(0)
+	return i
+}
+
+// URL returns the issuer identifier.
+func (i *Issuer) URL() string { return i.url }
+
+// ServeHTTP counts the call, and does what was asked for with [Issuer.Behave].
+func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	i.calls[r.URL.Path]++
+	b := i.behaviours[r.URL.Path]
+	i.mu.Unlock()
+	if b.Delay > 0 {
+		select {
+		case <-time.After(b.Delay):
+		case <-r.Context().Done():
+			return
+		}
+	}
+	for name, value := range b.Header {
+		w.Header().Set(name, value)
+	}
+	if b.Status == 0 {
+		i.mux.ServeHTTP(w, r)
+		return
+	}
+	if b.Kind == "" {
+		b.Kind = "application/json"
+	}
+	w.Header().Set("Content-Type", b.Kind)
+	w.WriteHeader(b.Status)
+	_, _ = w.Write([]byte(b.Body))
+}
+
+// Behave changes what the endpoint at path does; the zero Behaviour is its work.
+func (i *Issuer) Behave(path string, b Behaviour) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.behaviours[path] = b
+}
+
+// Calls returns how often path was asked for.
+func (i *Issuer) Calls(path string) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.calls[path]
+}
+
+// Rotate signs with a new key from now on; keep older ones stay published.
+func (i *Issuer) Rotate(keep int) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err) // the system has no randomness
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.keys = append(i.keys[max(0, len(i.keys)-keep):], jose.JSONWebKey{Key: private, KeyID: rand.Text(), Algorithm: "ES256", Use: "sig"})
+}
+
+// Key returns the private key that signs now.
+func (i *Issuer) Key() jose.JSONWebKey {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.keys[len(i.keys)-1]
+}
+
+// JWT returns an at+jwt of the claims, with iss, iat, exp and jti filled in
+// where they are missing.
+func (i *Issuer) JWT(claims Claims) string {
+	return Sign(i.Key(), map[string]any{"typ": "at+jwt"}, i.complete(claims))
+}
+
+// Opaque returns a random token of that prefix, of which introspection says
+// the claims.
+func (i *Issuer) Opaque(prefix string, claims Claims) string {
+	token := prefix + rand.Text()
+	all := i.complete(claims)
+	if _, ok := all["token_type"]; !ok {
+		all["token_type"] = "Bearer"
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.opaque[token] = all
+	return token
+}
+
+// Revoke makes the token inactive.
+func (i *Issuer) Revoke(token string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.revoked[token] = true
+}
+
+func (i *Issuer) complete(claims Claims) Claims {
+	now := time.Now().Unix()
+	all := Claims{"iss": i.url, "iat": now, "exp": now + 600, "jti": rand.Text()}
+	maps.Copy(all, claims)
+	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
+	return all
+}
+
+// Sign returns a compact JWS of claims by key, whatever they say.
+func Sign(key jose.JSONWebKey, header, claims map[string]any) string {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		panic(err) // claims that are no JSON are the caller's mistake
+	}
+	return SignRaw(key, header, payload)
+}
+
+// SignRaw is [Sign] of a payload that need not be JSON.
+func SignRaw(key jose.JSONWebKey, header map[string]any, payload []byte) string {
+	options := &jose.SignerOptions{}
+	for name, value := range header {
+		options.WithHeader(jose.HeaderKey(name), value)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: key}, options)
+	if err != nil {
+		panic(err)
+	}
+	jws, err := signer.Sign(payload)
+	if err != nil {
+		panic(err)
+	}
+	token, err := jws.CompactSerialize()
+	if err != nil {
+		panic(err)
+	}
+	return token
+}
+
+func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{
+		"issuer":                   i.url,
+		"jwks_uri":                 i.url + PathJWKS,
+		"token_endpoint":           i.url + PathToken,
+		"introspection_endpoint":   i.url + PathIntrospection,
+		"revocation_endpoint":      i.url + PathRevocation,
+		"response_types_supported": []string{"code"},
+		"grant_types_supported":    []string{"client_credentials"},
+	})
+}
+
+func (i *Issuer) jwks(w http.ResponseWriter, _ *http.Request) {
+	i.mu.Lock()
+	keys := slices.Clone(i.keys)
+	i.mu.Unlock()
+	for n := range keys {
+		keys[n] = keys[n].Public()
+	}
+	answer(w, http.StatusOK, jose.JSONWebKeySet{Keys: keys})
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}

@@ -1,0 +1,207 @@
+package validation
+
+import (
+	stdjson "encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// maxNumericDate bounds dates to the numbers that a double holds exactly
+// (J-22): 1e30 and MaxInt64 are not dates but attempts to live for ever.
+const maxNumericDate = 1 << 53
+
+// exactNumbers decodes numbers as encoding/json.Number instead of float64.
+var exactNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(decodeNumber)) //nolint:gochecknoglobals // never changed
+
+func decodeNumber(dec *jsontext.Decoder, v *any) error {
+	if dec.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	raw, err := dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	*v = stdjson.Number(raw)
+	return nil
+}
+
+// parseObject decodes exactly one JSON object: names are compared exactly,
+// duplicates and invalid UTF-8 are mistakes, nothing may follow (I-03, J-20).
+// Numbers become encoding/json.Number.
+func parseObject(raw []byte) (map[string]any, error) {
+	var object map[string]any
+	if err := json.Unmarshal(raw, &object, exactNumbers); err != nil {
+		// The decoder's text may quote the input, so it is not passed on.
+		return nil, fmt.Errorf("%w: not a strict JSON object", ErrMalformed)
+	}
+	if object == nil {
+		return nil, fmt.Errorf("%w: null, want a JSON object", ErrMalformed)
+	}
+	return object, nil
+}
+
+// tokenFromClaims reads the registered claims of a JWT or an introspection
+// answer, and checks their types (I-06, J-21, J-22). A member that is absent
+// is no mistake here; one that is null is.
+func tokenFromClaims(claims map[string]any) (*Token, error) {
+	r := reader{claims: claims}
+	t := &Token{
+		Issuer:    r.text("iss"),
+		Subject:   r.text("sub"),
+		ClientID:  r.text(r.first("client_id", "azp", "cid", "appid")),
+		Scopes:    r.scopes(r.first("scope", "scp")),
+		Audience:  r.audience("aud"),
+		Expiry:    r.date("exp"),
+		NotBefore: r.date("nbf"),
+		IssuedAt:  r.date("iat"),
+		AuthTime:  r.date("auth_time"),
+		ACR:       r.text("acr"),
+		Claims:    claims,
+	}
+	r.text("jti")
+	_, t.Bound = claims["cnf"]
+	if r.err != nil {
+		return nil, r.err
+	}
+	return t, nil
+}
+
+// checkTimes says whether t is alive at now, give or take the clock skew
+// (J-22). Dates that the token does not have are not missed here.
+func (c Config) checkTimes(t *Token, now time.Time) error {
+	if !t.Expiry.IsZero() && !now.Before(t.Expiry.Add(c.ClockSkew)) {
+		return fmt.Errorf("%w: exp is %s, now is %s", ErrExpired, stamp(t.Expiry), stamp(now))
+	}
+	if latest := now.Add(c.ClockSkew); t.NotBefore.After(latest) {
+		return fmt.Errorf("%w: nbf is %s, now is %s", ErrNotYetValid, stamp(t.NotBefore), stamp(now))
+	} else if t.IssuedAt.After(latest) {
+		return fmt.Errorf("%w: iat is %s, now is %s", ErrNotYetValid, stamp(t.IssuedAt), stamp(now))
+	}
+	return nil
+}
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// reader takes typed members out of an object and keeps the first mistake.
+type reader struct {
+	claims map[string]any
+	err    error
+}
+
+func (r *reader) fail(name, want string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: claim %s is not %s", ErrMalformed, name, want)
+	}
+}
+
+// first returns the first name that is a member, else the last one.
+func (r *reader) first(names ...string) string {
+	for _, name := range names {
+		if _, ok := r.claims[name]; ok {
+			return name
+		}
+	}
+	return names[len(names)-1]
+}
+
+func (r *reader) text(name string) string {
+	value, ok := r.claims[name]
+	if !ok {
+		return ""
+	}
+	s, ok := value.(string)
+	if !ok {
+		r.fail(name, "a string")
+	}
+	return s
+}
+
+func (r *reader) date(name string) time.Time {
+	value, ok := r.claims[name]
+	if !ok {
+		return time.Time{}
+	}
+	number, ok := value.(stdjson.Number)
+	if !ok {
+		r.fail(name, "a number")
+		return time.Time{}
+	}
+	seconds, err := strconv.ParseFloat(string(number), 64)
+	if err != nil || !(seconds >= 0 && seconds <= maxNumericDate) {
+		r.fail(name, "a number of seconds from 0 to 2^53")
+		return time.Time{}
+	}
+	whole, fraction := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(fraction*1e9))
+}
+
+// list accepts a string or a list of strings.
+func (r *reader) list(name string, split func(string) []string) []string {
+	switch value := r.claims[name].(type) {
+	case string:
+		return split(value)
+	case []any:
+		all := make([]string, 0, len(value))
+		for _, member := range value {
+			s, ok := member.(string)
+			if !ok {
+				r.fail(name, "a list of strings")
+				return nil
+			}
+			all = append(all, s)
+		}
+		return all
+	}
+	r.fail(name, "a string or a list of strings")
+	return nil
+}
+
+func (r *reader) audience(name string) []string {
+	if _, ok := r.claims[name]; !ok {
+		return nil
+	}
+	all := r.list(name, func(s string) []string { return []string{s} })
+	if len(all) == 0 {
+		r.fail(name, "a non-empty list") // J-21
+	}
+	return all
+}
+
+func (r *reader) scopes(name string) []string {
+	if _, ok := r.claims[name]; !ok {
+		return nil
+	}
+	all := r.list(name, splitScopes)
+	for _, scope := range all {
+		if !isScopeToken(scope) {
+			r.fail(name, "made of scope tokens (RFC 6749 §3.3)")
+			return nil
+		}
+	}
+	return all
+}
+
+// splitScopes cuts at every single space: two in a row make an empty member,
+// which is no scope token (I-07).
+func splitScopes(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, " ")
+}
+
+func isScopeToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
+}

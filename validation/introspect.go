@@ -1,0 +1,242 @@
+package validation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/safehttp"
+	"github.com/bearergate/bearergate/internal/trace"
+)
+
+const (
+	maxAnswerBytes = 64 << 10
+
+	mediaJSON = "application/json"
+	mediaJWT  = "application/token-introspection+jwt" // RFC 9701 §5
+)
+
+// Results of the introspection metrics (CONTRACT.md §7).
+const (
+	resultActive   = "active"
+	resultInactive = "inactive"
+	resultRejected = "rejected"
+	resultError    = "error"
+)
+
+// errRejected is a 400 of the endpoint: an answer against the token, since
+// nothing but the token differs from call to call (I-10).
+var errRejected = fmt.Errorf("%w: rejected by the introspection endpoint", ErrInactive)
+
+// introspector asks one introspection endpoint (RFC 7662).
+type introspector struct {
+	cfg    Config
+	source Source
+	client *http.Client
+	auth   clientAuth
+	guard  *guard
+	log    *slog.Logger
+	hooks  Hooks
+	now    func() time.Time
+}
+
+func newIntrospector(cfg Config, o Options) (*introspector, error) {
+	auth, err := newClientAuth(cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	i := &introspector{cfg: cfg, source: o.Source, client: o.Client, auth: auth, log: o.Log, hooks: o.Hooks, now: o.Now}
+	i.guard = newGuard(cfg.RequestTimeout, o.Now, func(open bool) {
+		if o.Hooks.Breaker != nil {
+			o.Hooks.Breaker(cfg.Issuer, open)
+		}
+	})
+	return i, nil
+}
+
+// introspect makes one call. Its errors are [ErrUnavailable] for everything
+// that is not an answer, and the other sentinels for answers against the token.
+func (i *introspector) introspect(ctx context.Context, token string) (*Token, error) {
+	return i.guard.call(ctx, func() (*Token, error) {
+		began := i.now()
+		t, err := i.call(ctx, token)
+		if i.hooks.Introspection != nil {
+			i.hooks.Introspection(i.cfg.Issuer, resultOf(err), i.now().Sub(began))
+		}
+		if tr := trace.From(ctx); tr != nil {
+			tr.Add(trace.Step{Room: "validation", Name: "introspection", Result: trace.Noted, Detail: resultOf(err)})
+			if t != nil {
+				i.cfg.traceClaims(tr, t, i.now())
+			}
+		}
+		return t, err
+	})
+}
+
+func resultOf(err error) string {
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return resultError
+	case errors.Is(err, errRejected):
+		return resultRejected
+	case errors.Is(err, ErrInactive):
+		return resultInactive
+	}
+	return resultActive // what is wrong with the token was found out by us
+}
+
+func (i *introspector) call(ctx context.Context, token string) (*Token, error) {
+	metadata, err := i.source.Metadata()
+	if err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	req, err := i.request(ctx, metadata.IntrospectionEndpoint, token)
+	if err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	resp, err := i.client.Do(req)
+	if err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	body, err := safehttp.Read(resp, maxAnswerBytes)
+	if err := i.checkStatus(resp); err != nil {
+		return nil, err
+	}
+	if err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	claims, err := i.members(ctx, resp.Header, body)
+	if err != nil {
+		return nil, err
+	}
+	return i.judge(claims)
+}
+
+// request is a POST with the token in its body, never in a URL (I-01).
+func (i *introspector) request(ctx context.Context, endpoint, token string) (*http.Request, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {mediaJSON}}
+	if i.cfg.IntrospectionResponse == ResponseJWT {
+		header.Set("Accept", mediaJWT)
+	}
+	if err := i.auth.authenticate(ctx, header, form); err != nil {
+		return nil, fmt.Errorf("client authentication: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header = header
+	return req, nil
+}
+
+// checkStatus is the error map of I-10.
+func (i *introspector) checkStatus(resp *http.Response) error {
+	switch status := resp.StatusCode; status {
+	case http.StatusOK:
+		return nil
+	case http.StatusBadRequest:
+		return errRejected
+	case http.StatusUnauthorized, http.StatusForbidden:
+		i.auth.rejected()
+		i.log.Error("the introspection endpoint refuses our own credentials", "status", status, "client_id", i.cfg.ClientID)
+		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d: our credentials are refused", status)}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		pause := retryAfter(resp.Header.Get("Retry-After"), i.now())
+		if pause > 0 {
+			i.guard.postpone(pause)
+		}
+		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d", status), RetryAfter: pause}
+	default:
+		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d, want 200", status)}
+	}
+}
+
+// retryAfter reads both forms of RFC 9110 §10.2.3.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
+}
+
+// members returns the members of an answer, plain or signed as configured.
+// Anything that is not such an answer is the issuer's fault, not the token's.
+func (i *introspector) members(ctx context.Context, header http.Header, body []byte) (map[string]any, error) {
+	kind := safehttp.MediaType(header)
+	if i.cfg.IntrospectionResponse == ResponseJWT {
+		if kind != mediaJWT {
+			return nil, malformed(fmt.Errorf("got content type %q, want %s", kind, mediaJWT))
+		}
+		return i.openSigned(ctx, string(body))
+	}
+	if kind != mediaJSON {
+		return nil, malformed(fmt.Errorf("got content type %q, want %s", kind, mediaJSON))
+	}
+	claims, err := parseObject(body)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	return claims, nil
+}
+
+func malformed(err error) error {
+	return &UnavailableError{Err: fmt.Errorf("malformed introspection answer: %w", err)}
+}
+
+// judge takes active for what it is: necessary, not sufficient (I-03…I-09).
+func (i *introspector) judge(claims map[string]any) (*Token, error) {
+	active, ok := claims["active"].(bool)
+	if !ok {
+		return nil, malformed(errors.New("active is not a boolean"))
+	}
+	if !active {
+		return nil, ErrInactive
+	}
+	t, err := tokenFromClaims(claims)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if t.Issuer != "" && t.Issuer != i.cfg.Issuer {
+		return nil, fmt.Errorf("%w: the answer is about another issuer's token", ErrIssuer)
+	}
+	t.Issuer = i.cfg.Issuer
+	if err := checkTokenType(t); err != nil {
+		return nil, err
+	}
+	if err := i.cfg.checkTimes(t, i.now()); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// checkTokenType refuses what is no bearer access token (I-09, A-17). That a
+// token is bound, the room above says.
+func checkTokenType(t *Token) error {
+	if err := checkUse(t.Claims); err != nil {
+		return err
+	}
+	value, ok := t.Claims["token_type"]
+	if !ok || t.Bound {
+		return nil
+	}
+	kind, ok := value.(string)
+	switch {
+	case !ok:
+		return malformed(errors.New("token_type is not a string"))
+	case strings.EqualFold(kind, "bearer"):
+		return nil
+	case strings.EqualFold(kind, "dpop"):
+		return fmt.Errorf("%w: token_type DPoP", ErrBinding)
+	}
+	return fmt.Errorf("%w: token_type is not Bearer", ErrWrongType)
+}

@@ -1,0 +1,231 @@
+package validation
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/bearergate/bearergate/internal/trace"
+)
+
+// Labels of the cache metrics (CONTRACT.md §7).
+const (
+	cacheJWT           = "jwt"
+	cacheIntrospection = "introspection"
+	cacheNegative      = "negative"
+
+	hit, miss, stale = "hit", "miss", "stale"
+)
+
+func cacheOf(jwt bool) string {
+	if jwt {
+		return cacheJWT
+	}
+	return cacheIntrospection
+}
+
+// Issuer validates the tokens of one authorization server, with a cache and
+// calls of its own: another issuer's trouble is not felt here. Its methods are
+// safe for concurrent use.
+type Issuer struct {
+	cfg   Config
+	hooks Hooks
+	now   func() time.Time
+
+	source       Source
+	verifier     *verifier
+	introspector *introspector // nil: strategy jwt
+	cache        *cache        // nil: switched off
+
+	flights singleflight.Group // introspection calls, by digest
+	calls   sync.WaitGroup
+}
+
+// NewIssuer returns an Issuer that has read its key and secret files.
+func NewIssuer(cfg Config, o Options) (*Issuer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	i := &Issuer{
+		cfg: cfg, hooks: o.Hooks, now: o.Now, source: o.Source,
+		verifier: &verifier{cfg: cfg, source: o.Source, now: o.Now},
+		cache:    newCache(cfg.Cache, cfg.seed()),
+	}
+	if cfg.Strategy.introspects() {
+		var err error
+		if i.introspector, err = newIntrospector(cfg, o); err != nil {
+			return nil, err
+		}
+	}
+	return i, nil
+}
+
+// seed keeps equal tokens of different configurations apart in every cache: a
+// hash over length-prefixed parts.
+func (c Config) seed() digest {
+	sum := sha256.New()
+	for _, part := range []string{c.Issuer, string(c.Strategy), c.ClientID, c.ClientAuthMethod, c.IntrospectionResponse, c.AccessTokenType} {
+		fmt.Fprintf(sum, "%d:%s", len(part), part)
+	}
+	return digest(sum.Sum(nil))
+}
+
+// Name returns the issuer identifier.
+func (i *Issuer) Name() string { return i.cfg.Issuer }
+
+// Validate returns what a genuine token of this issuer says. Every error is
+// one of this package's sentinels to [errors.Is]; an outage, and a ctx that
+// ends first, are [ErrUnavailable], never anything else (I-11, A-15).
+func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
+	if len(token) > MaxTokenBytes {
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxTokenBytes)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, &UnavailableError{Err: err}
+	}
+	if i.cache == nil {
+		return i.decide(ctx, digest{}, token, nil)
+	}
+	d := i.cache.digest(token)
+	known := i.cache.positive(d)
+	if known != nil && i.now().Before(known.fresh) {
+		if t, err, decided := i.recall(d, known); decided {
+			i.traceCache(ctx, hit, t)
+			return t, err
+		}
+	}
+	return i.decide(ctx, d, token, known)
+}
+
+// recall answers from the cache, unless the key that verified the token is no
+// longer published: then the token is looked at again.
+func (i *Issuer) recall(d digest, known *positive) (t *Token, err error, decided bool) { //nolint:revive // decided explains the two before it
+	if known.thumbprint != "" {
+		if err := i.source.Trusted(known.thumbprint); err != nil {
+			i.cache.forget(d)
+			return nil, nil, false
+		}
+	}
+	i.hooks.cache(cacheOf(known.token.JWT), hit)
+	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
+		return nil, err, true
+	}
+	return known.token, nil, true
+}
+
+func (i *Issuer) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
+	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && looksLikeJWT(token)
+	if t := trace.From(ctx); t != nil {
+		how := "introspection"
+		if local {
+			how = "local verification, which is final"
+		}
+		t.Add(trace.Step{Room: "validation", Name: "strategy", Result: trace.Noted, Detail: fmt.Sprintf("%s: %s", i.cfg.Strategy, how)})
+	}
+	if local {
+		return i.verify(ctx, d, token)
+	}
+	if i.cache == nil {
+		return i.ask(ctx, digest(sha256.Sum256([]byte(token))), token)
+	}
+	if err := i.cache.negative(d, i.now()); err != nil {
+		i.hooks.cache(cacheNegative, hit)
+		return nil, err
+	}
+	if i.cfg.Cache.NegativeTTL > 0 {
+		i.hooks.cache(cacheNegative, miss)
+	}
+	i.hooks.cache(cacheIntrospection, miss)
+	t, err := i.ask(ctx, d, token)
+	if errors.Is(err, ErrUnavailable) && known != nil && known.thumbprint == "" && i.now().Before(known.stale) {
+		if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
+			return nil, err
+		}
+		i.hooks.cache(cacheIntrospection, stale)
+		i.traceCache(ctx, stale, known.token)
+		return known.token, nil
+	}
+	return t, err
+}
+
+func (i *Issuer) verify(ctx context.Context, d digest, token string) (*Token, error) {
+	if i.cache != nil {
+		i.hooks.cache(cacheJWT, miss)
+	}
+	t, thumbprint, err := i.verifier.verify(ctx, token)
+	if err == nil && i.cache != nil {
+		i.cache.add(d, t, thumbprint, i.now())
+	}
+	return t, err
+}
+
+// ask has one call made for all who want to know of the same token. Whoever
+// cannot wait leaves; the call goes on under its own deadline and fills the
+// cache for the next try (I-24, E-08).
+func (i *Issuer) ask(ctx context.Context, d digest, token string) (*Token, error) {
+	answers := i.flights.DoChan(string(d[:]), func() (any, error) {
+		i.calls.Add(1)
+		defer i.calls.Done()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), i.cfg.RequestTimeout)
+		defer cancel()
+		t, err := i.introspector.introspect(ctx, token)
+		i.remember(d, t, err)
+		return t, err
+	})
+	select {
+	case <-ctx.Done():
+		return nil, &UnavailableError{Err: fmt.Errorf("introspection takes longer than the gateway waits: %w", ctx.Err())}
+	case answer := <-answers:
+		if answer.Err != nil {
+			return nil, answer.Err
+		}
+		return answer.Val.(*Token), nil
+	}
+}
+
+func (i *Issuer) remember(d digest, t *Token, err error) {
+	if i.cache == nil || errors.Is(err, ErrUnavailable) {
+		return
+	}
+	if err != nil {
+		i.cache.refuse(d, err, i.now())
+		return
+	}
+	i.cache.add(d, t, "", i.now())
+}
+
+func (i *Issuer) traceCache(ctx context.Context, result string, token *Token) {
+	t := trace.From(ctx)
+	if t == nil || token == nil {
+		return
+	}
+	t.Add(trace.Step{Room: "validation", Name: "cache", Result: trace.Noted, Detail: result + " in " + cacheOf(token.JWT)})
+	i.cfg.traceClaims(t, token, i.now())
+}
+
+// Entries counts what the caches hold: of jwt, introspection and negative.
+func (i *Issuer) Entries() map[string]int {
+	if i.cache == nil {
+		return nil
+	}
+	return i.cache.entries()
+}
+
+// Resize changes how many entries the caches may hold, and keeps what fits.
+func (i *Issuer) Resize(entries int) {
+	if i.cache != nil {
+		i.cache.resize(entries)
+	}
+}
+
+// Close waits for the calls under way, each of which ends within the request
+// timeout. No Validate may begin after it.
+func (i *Issuer) Close() { i.calls.Wait() }

@@ -1,0 +1,93 @@
+package validation
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bearergate/bearergate/internal/field"
+)
+
+// Set is the configured issuers; it chooses the one that a token belongs to.
+type Set struct {
+	issuers []*Issuer
+	byName  map[string]*Issuer
+}
+
+// NewSet refuses issuers that could not be told apart: two of one name, or two
+// that introspect opaque tokens of the same prefix.
+func NewSet(issuers ...*Issuer) (*Set, error) {
+	s := &Set{issuers: issuers, byName: map[string]*Issuer{}}
+	prefixes := map[string]string{}
+	for n, i := range issuers {
+		if _, ok := s.byName[i.Name()]; ok {
+			return nil, field.Errorf(fmt.Sprintf("issuers[%d].issuer", n), "%q is configured twice", i.Name())
+		}
+		s.byName[i.Name()] = i
+		if !i.cfg.Strategy.introspects() {
+			continue
+		}
+		if other, ok := prefixes[i.cfg.OpaqueTokenPrefix]; ok {
+			return nil, field.Errorf(fmt.Sprintf("issuers[%d].opaque_token_prefix", n), "got %q, the same as that of %s: nobody could tell their opaque tokens apart", i.cfg.OpaqueTokenPrefix, other)
+		}
+		prefixes[i.cfg.OpaqueTokenPrefix] = i.Name()
+	}
+	return s, nil
+}
+
+// Choose returns the one issuer that may judge token, before any key or
+// endpoint is touched (J-13, A-04): for a JWT the one that its unverified iss
+// names, for an opaque token the one with the longest prefix that fits. The
+// token only selects among what is configured. The errors are
+// [ErrIssuer] and [ErrMalformed].
+func (s *Set) Choose(token string) (*Issuer, error) {
+	if only := s.only(); only != nil {
+		return only, nil
+	}
+	if !looksLikeJWT(token) {
+		return s.chooseOpaque(token)
+	}
+	if len(s.issuers) == 1 { // its own checks say what is wrong with the token
+		return s.issuers[0], nil
+	}
+	_, second, _ := cutThree(token)
+	claims, _, err := decodePart(second)
+	if err != nil {
+		return nil, err
+	}
+	name, _ := claims["iss"].(string)
+	if i, ok := s.byName[name]; ok {
+		return i, nil
+	}
+	return nil, fmt.Errorf("%w: iss is none of the configured issuers", ErrIssuer)
+}
+
+// only returns the single issuer that need not be chosen: nothing about a
+// token could lead anywhere else.
+func (s *Set) only() *Issuer {
+	if len(s.issuers) == 1 && s.issuers[0].cfg.OpaqueTokenPrefix == "" {
+		return s.issuers[0]
+	}
+	return nil
+}
+
+func (s *Set) chooseOpaque(token string) (*Issuer, error) {
+	var chosen *Issuer
+	introspecting := false
+	for _, i := range s.issuers {
+		if !i.cfg.Strategy.introspects() {
+			continue
+		}
+		introspecting = true
+		prefix := i.cfg.OpaqueTokenPrefix
+		if strings.HasPrefix(token, prefix) && (chosen == nil || len(prefix) > len(chosen.cfg.OpaqueTokenPrefix)) {
+			chosen = i
+		}
+	}
+	switch {
+	case chosen != nil:
+		return chosen, nil
+	case introspecting:
+		return nil, fmt.Errorf("%w: no opaque_token_prefix fits", ErrIssuer)
+	}
+	return nil, fmt.Errorf("%w: not a JWT, and no issuer introspects", ErrMalformed)
+}

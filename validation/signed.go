@@ -1,0 +1,66 @@
+package validation
+
+import (
+	"context"
+	"errors"
+	"slices"
+)
+
+// introspectionJWT is the typ of a signed answer, without "application/".
+const introspectionJWT = "token-introspection+jwt"
+
+// openSigned verifies a signed introspection answer and returns its member
+// token_introspection (RFC 9701 §5, I-12). The claims around it are about the
+// answer and never about the token.
+func (i *introspector) openSigned(ctx context.Context, raw string) (map[string]any, error) {
+	first, second, ok := cutThree(raw)
+	if !ok {
+		return nil, malformed(errors.New("not a JWT of three parts"))
+	}
+	head, _, err := decodePart(first)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	h, err := readHeader(head, i.cfg.Algorithms)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if h.Type != introspectionJWT {
+		return nil, malformed(errors.New("typ is not " + introspectionJWT))
+	}
+	claims, _, err := decodePart(second)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if err := i.checkAnswer(claims); err != nil {
+		return nil, malformed(err)
+	}
+	key, err := i.source.Key(ctx, h.KeyID, h.Algorithm)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if _, err := verifySignature(raw, h.Algorithm, key.Public); err != nil {
+		return nil, malformed(err)
+	}
+	return claims["token_introspection"].(map[string]any), nil
+}
+
+// checkAnswer looks at the claims around the answer.
+func (i *introspector) checkAnswer(claims map[string]any) error {
+	answer, err := tokenFromClaims(claims)
+	if err != nil {
+		return err
+	}
+	switch {
+	case answer.Issuer != i.cfg.Issuer:
+		return errors.New("iss is not the configured issuer")
+	case !slices.Contains(answer.Audience, i.cfg.ClientID):
+		return errors.New("aud is not our client_id")
+	case answer.IssuedAt.IsZero():
+		return errors.New("no iat")
+	}
+	if _, ok := claims["token_introspection"].(map[string]any); !ok {
+		return errors.New("token_introspection is not an object")
+	}
+	return i.cfg.checkTimes(answer, i.now())
+}

@@ -1,0 +1,34 @@
+// Package validation decides whether an access token is genuine, alive and
+// issued by a configured authorization server: as a JWT, by introspection, or
+// both, with a cache of what it found out.
+//
+// It does not decide what a token may do. Audience, scopes, binding and rules
+// belong to the room above; a [Token] holds facts, never decisions (I-21).
+package validation
+
+import "time"
+
+// MaxTokenBytes is the length of the longest token that is looked at (I-25).
+const MaxTokenBytes = 16 << 10
+
+// Token is what a genuine token says. It is shared by everybody who asked for
+// the same token, so nobody may change it or anything it refers to.
+type Token struct {
+	Issuer   string   // the configured issuer that vouches for the token
+	Subject  string   // sub; empty when the token names none
+	ClientID string   // client_id, else azp, else cid, else appid
+	Scopes   []string // scope, else scp; each one a scope token of RFC 6749 §3.3
+	Audience []string // aud
+
+	// Zero when the token does not say. Only a JWT always has an Expiry.
+	Expiry, NotBefore, IssuedAt, AuthTime time.Time
+
+	ACR string // acr
+
+	// Claims are all members as they came. Numbers are json.Number with the
+	// very digits of the token, so that they print as they were sent.
+	Claims map[string]any
+
+	Bound bool // cnf is present: the token is bound to a key or certificate
+	JWT   bool // verified locally; false: introspected
+}
