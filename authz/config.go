@@ -1,0 +1,244 @@
+package authz
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/field"
+)
+
+// Validate reports every mistake at once, each a [*field.Error] with the key of
+// the configuration file.
+func (c Config) Validate() error {
+	_, err := newPolicy(c)
+	return err
+}
+
+// newPolicy compiles the configuration and finds every mistake in it.
+func newPolicy(c Config) (*Policy, error) {
+	p := &Policy{
+		cfg: c, issuers: map[string]IssuerConfig{}, byName: map[string]*rule{},
+		implied: closeOver(c.ScopeImplies), injector: newInjector(c.Headers, c.ForwardToken),
+	}
+	var names []string
+	for _, i := range c.Issuers {
+		p.issuers[i.Issuer] = i
+		names = append(names, i.Issuer)
+	}
+	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied()}
+	if c.DefaultAccess != accessToken && c.DefaultAccess != accessDeny {
+		errs = append(errs, field.Errorf("default_access", "got %q, want one of %s, %s", c.DefaultAccess, accessToken, accessDeny))
+	}
+	errs = append(errs, p.addResources(names), p.addRules())
+	p.matchesPaths = len(p.resources) > 0 || slices.ContainsFunc(p.rules, func(r *rule) bool { return len(r.paths) > 0 })
+	return p, errors.Join(errs...)
+}
+
+func (c Config) checkRealm() error {
+	if err := checkQuotable(c.Realm); err != nil {
+		return field.Errorf("realm", "%w", err)
+	}
+	return nil
+}
+
+func (c Config) checkIssuers() error {
+	var errs []error
+	for n, i := range c.Issuers {
+		at := fmt.Sprintf("issuers[%d]", n)
+		if slices.Contains(i.Audience, "") {
+			errs = append(errs, field.Errorf(at+".audience", "has an empty member"))
+		}
+		errs = append(errs, checkScopes(at+".required_scopes", i.RequiredScopes))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkHeaders() error {
+	var errs []error
+	seen := map[string]string{}
+	names := make([]string, 0, len(c.Headers))
+	for name := range c.Headers {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		at := "headers." + name
+		if err := checkHeaderName(name); err != nil {
+			errs = append(errs, field.Errorf(at, "%w", err))
+		}
+		if c.Headers[name] == "" {
+			errs = append(errs, field.Errorf(at, "names no claim"))
+		}
+		dashed := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		if other, ok := seen[dashed]; ok {
+			errs = append(errs, field.Errorf(at, "is another spelling of %s: upstreams may take them for one", other))
+		}
+		seen[dashed] = name
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) checkImplied() error {
+	var errs []error
+	for scope, others := range c.ScopeImplies {
+		at := "scope_implies." + scope
+		if !isScopeToken(scope) {
+			errs = append(errs, field.Errorf(at, "is not a scope token (RFC 6749 §3.3)"))
+		}
+		errs = append(errs, checkScopes(at, others))
+	}
+	return errors.Join(errs...)
+}
+
+func checkScopes(at string, scopes []string) error {
+	var errs []error
+	for i, s := range scopes {
+		if !isScopeToken(s) {
+			errs = append(errs, field.Errorf(fmt.Sprintf("%s[%d]", at, i), "got %q, want a scope token (RFC 6749 §3.3)", s))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Policy) addResources(issuers []string) error {
+	var errs []error
+	for n, r := range p.cfg.Resources {
+		at := fmt.Sprintf("resources[%d]", n)
+		errs = append(errs, p.checkNames(at+".issuers", r.Issuers), checkScopes(at+".scopes_supported", r.ScopesSupported))
+		compiled, err := newResource(r, issuers)
+		if err != nil {
+			errs = append(errs, field.Errorf(at+".resource", "%w", err))
+			continue
+		}
+		for _, other := range p.resources {
+			if other.host == compiled.host && other.path == compiled.path {
+				errs = append(errs, field.Errorf(at+".resource", "has the host and path of %s: nobody could tell them apart", other.identifier))
+			}
+		}
+		p.resources = append(p.resources, compiled)
+	}
+	sort.SliceStable(p.resources, func(i, j int) bool { return len(p.resources[i].path) > len(p.resources[j].path) })
+	return errors.Join(errs...)
+}
+
+// checkNames wants every name to be a configured issuer.
+func (p *Policy) checkNames(at string, names []string) error {
+	var errs []error
+	for i, name := range names {
+		if _, ok := p.issuers[name]; !ok {
+			errs = append(errs, field.Errorf(fmt.Sprintf("%s[%d]", at, i), "%q is not a configured issuer", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Policy) addRules() error {
+	var errs []error
+	for n, r := range p.cfg.Rules {
+		compiled, err := p.compileRule(r)
+		errs = append(errs, field.Under(fmt.Sprintf("rules[%d]", n), err))
+		if _, ok := p.byName[r.Name]; ok && r.Name != "" {
+			errs = append(errs, field.Errorf(fmt.Sprintf("rules[%d].name", n), "%q is the name of another rule too", r.Name))
+		}
+		p.rules = append(p.rules, compiled)
+		p.byName[r.Name] = compiled
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Policy) compileRule(r Rule) (*rule, error) {
+	if r.Access == "" {
+		r.Access = accessToken
+	}
+	r.Match.Hosts = slices.Clone(r.Match.Hosts)
+	compiled := &rule{Rule: r}
+	errs := []error{
+		p.checkNames("issuers", r.Issuers), checkScopes("scopes", r.Scopes),
+		compiled.checkAccess(), compiled.checkMatch(), compiled.checkStepUp(),
+	}
+	if r.Name == "" {
+		errs = append(errs, field.Errorf("name", "missing: rules are told apart by name"))
+	}
+	if slices.Contains(r.Audience, "") {
+		errs = append(errs, field.Errorf("audience", "has an empty member"))
+	}
+	if r.When != "" {
+		var err error
+		if compiled.when, err = compile(r.When); err != nil {
+			errs = append(errs, field.Errorf("when", "%w", err))
+		}
+	}
+	if r.Resource != "" {
+		i := slices.IndexFunc(p.resources, func(res *resource) bool { return res.identifier == r.Resource })
+		if i < 0 {
+			errs = append(errs, field.Errorf("resource", "%q is not an entry of resources", r.Resource))
+		} else {
+			compiled.resource = p.resources[i]
+		}
+	}
+	return compiled, errors.Join(errs...)
+}
+
+// checkAccess refuses demands that would never be looked at.
+func (r *rule) checkAccess() error {
+	switch r.Access {
+	case accessToken, accessOptional:
+		return nil
+	case accessPublic, accessDeny:
+	default:
+		return field.Errorf("access", "got %q, want one of %s, %s, %s, %s", r.Access, accessPublic, accessOptional, accessToken, accessDeny)
+	}
+	var errs []error
+	for _, demand := range []struct {
+		path  string
+		given bool
+	}{
+		{"issuers", len(r.Issuers) > 0}, {"audience", len(r.Audience) > 0}, {"scopes", len(r.Scopes) > 0},
+		{"acr_values", len(r.ACRValues) > 0}, {"max_age", r.MaxAge != 0},
+	} {
+		if demand.given {
+			errs = append(errs, field.Errorf(demand.path, "is never looked at: access is %s", r.Access))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *rule) checkMatch() error {
+	var errs []error
+	for i, s := range r.Match.Paths {
+		p, err := parsePattern(s)
+		if err != nil {
+			errs = append(errs, field.Errorf(fmt.Sprintf("match.paths[%d]", i), "got %q, %w", s, err))
+		}
+		r.paths = append(r.paths, p)
+	}
+	for i, m := range r.Match.Methods {
+		if !isToken(m) || m != strings.ToUpper(m) {
+			errs = append(errs, field.Errorf(fmt.Sprintf("match.methods[%d]", i), "got %q, want a method in upper case", m))
+		}
+	}
+	for i, h := range r.Match.Hosts {
+		if h == "" || hostOnly(h) != strings.ToLower(h) || strings.ContainsAny(h, "*/ ") {
+			errs = append(errs, field.Errorf(fmt.Sprintf("match.hosts[%d]", i), "got %q, want a host name without port and wildcard", h))
+		}
+		r.Match.Hosts[i] = strings.ToLower(h)
+	}
+	return errors.Join(errs...)
+}
+
+func (r *rule) checkStepUp() error {
+	var errs []error
+	for i, acr := range r.ACRValues {
+		if checkQuotable(acr) != nil || strings.Contains(acr, " ") {
+			errs = append(errs, field.Errorf(fmt.Sprintf("acr_values[%d]", i), "got %q, want visible ASCII without spaces, \" and \\", acr))
+		}
+	}
+	if r.MaxAge < 0 || r.MaxAge%time.Second != 0 {
+		errs = append(errs, field.Errorf("max_age", "got %s, want whole seconds", r.MaxAge))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,120 @@
+package authz
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+
+	"github.com/bearergate/bearergate/validation"
+)
+
+var (
+	errNoToken    = errors.New("no bearer token")
+	errBadRequest = errors.New("bad request")
+)
+
+// credential returns the bearer token of a request. It finds exactly one, or
+// errNoToken, or errBadRequest (B-01, B-02, B-03). Tokens in the query never
+// authenticate; next to one in the header they are one method too many.
+func credential(authorization []string, target string) (string, error) {
+	switch len(authorization) {
+	case 0:
+		return "", errNoToken
+	case 1:
+	default:
+		return "", errBadRequest
+	}
+	token, err := bearer(strings.Trim(authorization[0], " \t"))
+	if err != nil {
+		return "", err
+	}
+	if hasQueryToken(target) {
+		return "", errBadRequest
+	}
+	return token, nil
+}
+
+// bearer parses one Authorization value: `Bearer` 1*SP b64token.
+func bearer(value string) (string, error) {
+	if value == "" {
+		return "", errNoToken
+	}
+	scheme, rest, _ := strings.Cut(value, " ")
+	if !isToken(scheme) {
+		return "", errBadRequest
+	}
+	if !strings.EqualFold(scheme, "bearer") {
+		if holdsSecondCredential(value) {
+			return "", errBadRequest
+		}
+		return "", errNoToken
+	}
+	token := strings.TrimLeft(rest, " ")
+	if len(token) > validation.MaxTokenBytes || !isB64Token(token) {
+		return "", errBadRequest
+	}
+	return token, nil
+}
+
+// holdsSecondCredential finds what a gateway that joins fields with commas
+// makes of two Authorization fields (A-11), and lets the parameters of another
+// scheme be.
+func holdsSecondCredential(value string) bool {
+	_, rest, joined := strings.Cut(value, ",")
+	for joined {
+		var part string
+		part, rest, joined = strings.Cut(rest, ",")
+		part = strings.Trim(part, " \t")
+		scheme, after, spaced := strings.Cut(part, " ")
+		if strings.EqualFold(scheme, "bearer") {
+			return true
+		}
+		if spaced && isToken(scheme) && !strings.HasPrefix(strings.TrimLeft(after, " "), "=") {
+			return true
+		}
+	}
+	return false
+}
+
+func hasQueryToken(target string) bool {
+	_, query, ok := strings.Cut(target, "?")
+	for ok && query != "" {
+		var pair string
+		pair, query, _ = strings.Cut(query, "&")
+		name, _, _ := strings.Cut(pair, "=")
+		if name == "access_token" {
+			return true
+		}
+		if strings.Contains(name, "%") {
+			if plain, err := url.QueryUnescape(name); err == nil && plain == "access_token" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isB64Token: 1*( ALPHA / DIGIT / "-._~+/" ) *"=" (RFC 6750 §2.1).
+func isB64Token(s string) bool {
+	body := strings.TrimRight(s, "=")
+	for i := range len(body) {
+		if c := body[i]; !isAlphanumeric(c) && strings.IndexByte("-._~+/", c) < 0 {
+			return false
+		}
+	}
+	return body != ""
+}
+
+// isToken: RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isAlphanumeric(c byte) bool {
+	return c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
+}

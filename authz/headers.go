@@ -1,0 +1,205 @@
+package authz
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/bearergate/bearergate/validation"
+)
+
+// maxSeparators bounds the dashes and underscores of a managed name: each one
+// doubles the spellings that have to be removed.
+const maxSeparators = 5
+
+// managed is one header to the upstream.
+type managed struct {
+	name  string
+	claim string
+	path  []string
+}
+
+// injector makes the header changes of every allow (CONTRACT.md §5).
+type injector struct {
+	headers []managed
+	always  []string // to remove whatever happens
+}
+
+func newInjector(headers map[string]string, forwardToken bool) *injector {
+	in := &injector{}
+	for name, claim := range headers {
+		name = strings.ToLower(name)
+		in.headers = append(in.headers, managed{name: name, claim: claim, path: strings.Split(claim, ".")})
+		for _, spelling := range spellings(name) {
+			if spelling != name {
+				in.always = append(in.always, spelling)
+			}
+		}
+	}
+	sort.Slice(in.headers, func(i, j int) bool { return in.headers[i].name < in.headers[j].name })
+	if !forwardToken {
+		in.always = append(in.always, "authorization")
+	}
+	slices.Sort(in.always)
+	return in
+}
+
+// spellings returns name with every mixture of dashes and underscores: Envoy
+// may hide those with underscores from us, and upstreams may take them for the
+// name itself (E-04, A-10).
+func spellings(name string) []string {
+	all := []string{""}
+	for i := range len(name) {
+		c := name[i]
+		if c != '-' && c != '_' {
+			for j := range all {
+				all[j] += string(c)
+			}
+			continue
+		}
+		for _, s := range all[:len(all):len(all)] {
+			all = append(all, s+"_")
+		}
+		for j := range len(all) / 2 {
+			all[j] += "-"
+		}
+	}
+	return all
+}
+
+// changes returns the headers to set and to remove for t; a nil t has no
+// claims. A name is never in both (E-03).
+func (in *injector) changes(t *validation.Token) (set map[string]string, remove []string) {
+	remove = in.always
+	set = make(map[string]string, len(in.headers))
+	for _, h := range in.headers {
+		if value := h.value(t); value != "" {
+			set[h.name] = value
+			continue
+		}
+		if len(remove) == len(in.always) { // the shared list stays as it is
+			remove = slices.Clip(remove)
+		}
+		remove = append(remove, h.name)
+	}
+	return set, remove
+}
+
+// value returns the encoded value of the header, or "" to remove it (E-02).
+func (h managed) value(t *validation.Token) string {
+	if t == nil {
+		return ""
+	}
+	switch h.claim {
+	case "sub":
+		return encode(t.Subject, true)
+	case "client_id":
+		return encode(t.ClientID, true)
+	case "scope":
+		return encode(strings.Join(t.Scopes, " "), true)
+	case "iss":
+		return encode(t.Issuer, true)
+	}
+	return render(h.find(t.Claims))
+}
+
+// find descends along the dots, unless there is a claim of the whole name.
+func (h managed) find(claims map[string]any) any {
+	if value, ok := claims[h.claim]; ok {
+		return value
+	}
+	var value any = claims
+	for _, name := range h.path {
+		object, ok := value.(map[string]any)
+		if !ok {
+			return nil
+		}
+		value = object[name]
+	}
+	return value
+}
+
+func render(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return scalar(value, true)
+	}
+	parts := make([]string, 0, len(list))
+	for _, member := range list {
+		part := scalar(member, false)
+		if part == "" {
+			return ""
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, " ")
+}
+
+func scalar(value any, spaces bool) string {
+	switch v := value.(type) {
+	case string:
+		return encode(v, spaces)
+	case json.Number:
+		return v.String()
+	case bool:
+		return fmt.Sprint(v)
+	}
+	return ""
+}
+
+// encode leaves visible ASCII but `%`, and inner spaces if they are allowed, as
+// they are, and percent-encodes all other bytes: nothing can break a header
+// (E-09, A-18) and no two claims look alike.
+func encode(s string, spaces bool) string {
+	plain := func(i int) bool {
+		c := s[i]
+		return c > ' ' && c < 0x7f && c != '%' || c == ' ' && spaces && i > 0 && i < len(s)-1
+	}
+	clean := true
+	for i := range len(s) {
+		clean = clean && plain(i)
+	}
+	if clean {
+		return s
+	}
+	var out strings.Builder
+	for i := range len(s) {
+		if plain(i) {
+			out.WriteByte(s[i])
+			continue
+		}
+		fmt.Fprintf(&out, "%%%02X", s[i])
+	}
+	return out.String()
+}
+
+// checkHeaderName refuses what would break or re-route a request.
+func checkHeaderName(name string) error {
+	dashed := strings.ReplaceAll(strings.ToLower(name), "_", "-")
+	for i := range len(dashed) {
+		if c := dashed[i]; !isAlphanumeric(c) && c != '-' {
+			return errors.New("want letters, digits, dashes and underscores only")
+		}
+	}
+	if strings.Count(dashed, "-") > maxSeparators {
+		return fmt.Errorf("want at most %d dashes and underscores together", maxSeparators)
+	}
+	for _, prefix := range []string{"x-envoy-", "x-forwarded-", "proxy-", "sec-", "access-control-", "content-", "if-", "accept"} {
+		if strings.HasPrefix(dashed, prefix) {
+			return fmt.Errorf("names that begin with %s are not allowed", prefix)
+		}
+	}
+	switch dashed {
+	case "":
+		return errors.New("is empty")
+	case "host", "authorization", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "via",
+		"expect", "range", "cookie", "set-cookie", "forwarded", "date", "age", "cache-control", "pragma", "origin", "referer",
+		"location", "http2-settings", "x-request-id", "x-real-ip", "x-original-url", "x-original-method", "x-rewrite-url",
+		"x-http-method-override", "x-method-override", "x-http-method", "traceparent", "tracestate", "www-authenticate", "dpop", "user-agent", "alt-svc", "grpc-timeout":
+		return errors.New("is a header that would break or re-route the request")
+	}
+	return nil
+}

@@ -1,0 +1,423 @@
+// Package authz decides whether a request may pass: which credential it
+// carries, which rule holds for it, and whether the token is enough. It knows
+// nothing of Envoy or gRPC, and leaves the genuineness of tokens to package
+// validation. Nothing that fails becomes an allow: the zero [Decision] denies.
+package authz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// retryAfter is what an unavailable answer names where nothing better is known.
+const retryAfter = time.Second
+
+// Policy is a configuration in use. It never changes and is safe for
+// concurrent use.
+type Policy struct {
+	cfg          Config
+	tokens       *validation.Set
+	issuers      map[string]IssuerConfig
+	rules        []*rule
+	byName       map[string]*rule
+	resources    []*resource // the longest path first
+	implied      implied
+	injector     *injector
+	matchesPaths bool
+}
+
+// New returns the policy of a valid configuration over tokens.
+func New(c Config, tokens *validation.Set) (*Policy, error) {
+	p, err := newPolicy(c)
+	if err != nil {
+		return nil, err
+	}
+	p.tokens = tokens
+	return p, nil
+}
+
+// Decide returns what becomes of r.
+func (p *Policy) Decide(ctx context.Context, r Request) Decision {
+	e := &evaluation{policy: p, request: &r}
+	e.host = hostOnly(r.Host)
+	if d, ok := p.document(e.host, &r); ok {
+		return d
+	}
+	reason, err := e.run(ctx)
+	if reason.Allows() && ctx.Err() != nil {
+		reason, err = Unavailable, ctx.Err()
+	}
+	return e.conclude(ctx, reason, err)
+}
+
+// document answers requests for a protected-resource document.
+func (p *Policy) document(host string, r *Request) (Decision, bool) {
+	if len(p.resources) == 0 || !strings.HasPrefix(r.Path, wellKnown) {
+		return Decision{}, false
+	}
+	path, _, _ := strings.Cut(r.Path, "?")
+	for _, res := range p.resources {
+		if res.host == host && res.documentPath == path {
+			return res.respond(r.Method)
+		}
+	}
+	return Decision{}, false
+}
+
+// evaluation is the way of one request through the policy.
+type evaluation struct {
+	policy  *Policy
+	request *Request
+
+	host     string
+	path     string // normal, or "" where no rule looks at it
+	rule     *rule  // nil: none matched
+	access   string
+	resource *resource // nil: none
+
+	bearer string
+	issuer string
+	token  *validation.Token
+}
+
+// run takes the steps in order; the first that decides ends the walk.
+func (e *evaluation) run(ctx context.Context) (Reason, error) {
+	for _, step := range [...]func(*evaluation, context.Context) (Reason, error){
+		(*evaluation).checkRoute, (*evaluation).findRule, (*evaluation).checkAccess,
+		(*evaluation).validate, (*evaluation).checkToken, (*evaluation).checkWhen,
+	} {
+		if reason, err := step(e, ctx); reason != undecided {
+			return reason, err
+		}
+	}
+	if e.token == nil {
+		return Public, nil
+	}
+	return Allowed, nil
+}
+
+// undecided lets the walk go on; it is no reason.
+const undecided = reasons
+
+// checkRoute holds what the gateway's route says to what is configured: a typo
+// never opens a route (CONTRACT.md §3).
+func (e *evaluation) checkRoute(context.Context) (Reason, error) {
+	route := &e.request.Route
+	switch {
+	case route.Unknown != "":
+		return Misconfigured, fmt.Errorf("context_extensions: unknown key %q", route.Unknown)
+	case route.HasAudience && route.Audience == "":
+		return Misconfigured, errors.New("context_extensions: bearergate.audience is empty")
+	case route.HasScopes && len(route.Scopes) == 0:
+		return Misconfigured, errors.New("context_extensions: bearergate.scopes is empty")
+	case !allScopeTokens(route.Scopes):
+		return Misconfigured, errors.New("context_extensions: bearergate.scopes holds what is no scope token")
+	}
+	if _, ok := e.policy.issuers[route.Issuer]; route.HasIssuer && !ok {
+		return Misconfigured, fmt.Errorf("context_extensions: bearergate.issuer %q is not a configured issuer", route.Issuer)
+	}
+	if _, ok := e.policy.byName[route.Rule]; route.HasRule && !ok {
+		return Misconfigured, fmt.Errorf("context_extensions: bearergate.rule %q is not a configured rule", route.Rule)
+	}
+	return undecided, nil
+}
+
+func allScopeTokens(scopes []string) bool {
+	return !slices.ContainsFunc(scopes, func(s string) bool { return !isScopeToken(s) })
+}
+
+// findRule refuses paths that could be read in two ways, then takes the route's
+// rule or the first that matches.
+func (e *evaluation) findRule(ctx context.Context) (Reason, error) {
+	path, err := normalPath(e.request.Path)
+	if err != nil && (e.policy.matchesPaths || e.request.Path == "") { // E-11
+		return BadRequest, err
+	}
+	e.path = path
+	if err != nil {
+		e.path, _, _ = strings.Cut(e.request.Path, "?")
+	}
+	if e.request.Route.HasRule {
+		e.rule = e.policy.byName[e.request.Route.Rule]
+		e.note(ctx, "rule "+e.rule.Name, trace.Passed, "named by the route")
+	} else {
+		e.matchRule(ctx)
+	}
+	e.access = e.policy.cfg.DefaultAccess
+	if e.rule != nil {
+		e.access = e.rule.Access
+		e.resource = e.rule.resource
+	}
+	if e.resource == nil {
+		e.resource = e.policy.resourceOf(e.host, e.path)
+	}
+	if e.resource != nil {
+		e.note(ctx, "resource", trace.Noted, e.resource.identifier)
+	}
+	return undecided, nil
+}
+
+func (e *evaluation) matchRule(ctx context.Context) {
+	for _, r := range e.policy.rules {
+		why := r.mismatch(e.request.Method, e.host, e.path)
+		if why == "" {
+			e.rule = r
+			e.note(ctx, "rule "+r.Name, trace.Passed, "matches")
+			return
+		}
+		e.note(ctx, "rule "+r.Name, trace.Noted, "does not match: "+why)
+	}
+	e.note(ctx, "rule", trace.Noted, "none matches: default_access "+e.policy.cfg.DefaultAccess)
+}
+
+func (p *Policy) resourceOf(host, path string) *resource {
+	for _, r := range p.resources {
+		if r.holds(host, path) {
+			return r
+		}
+	}
+	return nil
+}
+
+// checkAccess settles what needs no token, and finds the credential.
+func (e *evaluation) checkAccess(ctx context.Context) (Reason, error) {
+	if e.access == accessDeny {
+		return Forbidden, errors.New("access is deny")
+	}
+	route := &e.request.Route
+	if route.HasScopes || route.HasAudience || route.HasIssuer {
+		e.access = accessToken
+	}
+	if e.access == accessPublic {
+		return undecided, nil
+	}
+	token, err := credential(e.request.Authorization, e.request.Path)
+	switch {
+	case errors.Is(err, errNoToken) && e.access == accessOptional:
+		return undecided, nil
+	case errors.Is(err, errNoToken):
+		return NoToken, err
+	case err != nil:
+		return BadRequest, errors.New("not exactly one well-formed credential")
+	}
+	e.note(ctx, "credential", trace.Passed, fmt.Sprintf("one bearer token of %d bytes", len(token)))
+	e.bearer = token
+	return undecided, nil
+}
+
+// validate has the one issuer judge the token that may: rule and route narrow
+// the choice and never widen it.
+func (e *evaluation) validate(ctx context.Context) (Reason, error) {
+	if e.bearer == "" {
+		return undecided, nil
+	}
+	issuer, err := e.policy.tokens.Choose(e.bearer)
+	if err != nil {
+		return reasonOf(err), err
+	}
+	e.issuer = issuer.Name()
+	e.note(ctx, "issuer", trace.Noted, e.issuer)
+	if e.rule != nil && len(e.rule.Issuers) > 0 && !slices.Contains(e.rule.Issuers, e.issuer) {
+		return WrongIssuer, fmt.Errorf("rule %s does not take tokens of this issuer", e.rule.Name)
+	}
+	if e.request.Route.HasIssuer && e.request.Route.Issuer != e.issuer {
+		return WrongIssuer, errors.New("the route does not take tokens of this issuer")
+	}
+	token, err := issuer.Validate(ctx, e.bearer)
+	if err != nil {
+		return reasonOf(err), err
+	}
+	if token == nil {
+		return Internal, errors.New("no token and no error")
+	}
+	e.token = token
+	return undecided, nil
+}
+
+// reasonOf maps the sentinels of package validation; anything else is ours.
+func reasonOf(err error) Reason {
+	for _, m := range []struct {
+		err    error
+		reason Reason
+	}{
+		{validation.ErrUnavailable, Unavailable},
+		{validation.ErrMalformed, MalformedToken},
+		{validation.ErrUnsupportedAlgorithm, UnsupportedAlgorithm},
+		{validation.ErrWrongType, WrongType},
+		{validation.ErrUnknownKey, UnknownKey},
+		{validation.ErrSignature, BadSignature},
+		{validation.ErrIssuer, WrongIssuer},
+		{validation.ErrAudience, WrongAudience},
+		{validation.ErrExpired, Expired},
+		{validation.ErrNotYetValid, NotYetValid},
+		{validation.ErrInactive, Inactive},
+		{validation.ErrBinding, WrongBinding},
+	} {
+		if errors.Is(err, m.err) {
+			return m.reason
+		}
+	}
+	return Internal
+}
+
+// checkToken holds a genuine token to what this request needs; nothing of it
+// is ever remembered.
+func (e *evaluation) checkToken(ctx context.Context) (Reason, error) {
+	if e.token == nil {
+		return undecided, nil
+	}
+	t := trace.From(ctx)
+	if e.token.Bound { // P-02: no binding can be proven here
+		if t != nil {
+			t.Check("authz", "cnf", false, "none", "present")
+		}
+		return WrongBinding, errors.New("the token has cnf, and no binding is supported")
+	}
+	audience := e.audience()
+	ok := len(audience) == 0 || slices.ContainsFunc(audience, func(a string) bool { return slices.Contains(e.token.Audience, a) })
+	if t != nil {
+		t.Check("authz", "aud", ok, "one of "+strings.Join(audience, ", "), strings.Join(e.token.Audience, ", "))
+	}
+	if !ok {
+		return WrongAudience, errors.New("aud has none of the audiences wanted")
+	}
+	scopes := e.scopes()
+	ok = e.policy.implied.grants(e.token.Scopes, scopes)
+	if t != nil {
+		t.Check("authz", "scope", ok, strings.Join(scopes, " "), strings.Join(e.token.Scopes, " "))
+	}
+	if !ok {
+		return InsufficientScope, fmt.Errorf("want scopes %q", strings.Join(scopes, " "))
+	}
+	return e.checkStepUp(t)
+}
+
+// audience: the route's, else the rule's, else the resource, else the issuer's.
+func (e *evaluation) audience() []string {
+	switch {
+	case e.request.Route.HasAudience:
+		return []string{e.request.Route.Audience}
+	case e.rule != nil && len(e.rule.Audience) > 0:
+		return e.rule.Audience
+	case e.resource != nil:
+		return []string{e.resource.identifier}
+	}
+	return e.policy.issuers[e.issuer].Audience
+}
+
+// scopes: the issuer's, the rule's and the route's together.
+func (e *evaluation) scopes() []string {
+	var ofIssuer, ofRule []string
+	if e.issuer != "" {
+		ofIssuer = e.policy.issuers[e.issuer].RequiredScopes
+	} else if len(e.policy.cfg.Issuers) == 1 {
+		ofIssuer = e.policy.cfg.Issuers[0].RequiredScopes
+	}
+	if e.rule != nil {
+		ofRule = e.rule.Scopes
+	}
+	return union(ofIssuer, ofRule, e.request.Route.Scopes)
+}
+
+// checkStepUp is RFC 9470: was the user authenticated well and recently enough?
+func (e *evaluation) checkStepUp(t *trace.Trace) (Reason, error) {
+	if e.rule == nil || len(e.rule.ACRValues) == 0 && e.rule.MaxAge == 0 {
+		return undecided, nil
+	}
+	ok := len(e.rule.ACRValues) == 0 || slices.Contains(e.rule.ACRValues, e.token.ACR)
+	if t != nil && len(e.rule.ACRValues) > 0 {
+		t.Check("authz", "acr", ok, "one of "+strings.Join(e.rule.ACRValues, " "), e.token.ACR)
+	}
+	if !ok {
+		return InsufficientAuthentication, errors.New("acr is none of those wanted")
+	}
+	if e.rule.MaxAge == 0 {
+		return undecided, nil
+	}
+	age := time.Since(e.token.AuthTime)
+	ok = !e.token.AuthTime.IsZero() && age <= e.rule.MaxAge // M-06: no auth_time fails
+	if t != nil {
+		t.Check("authz", "auth_time", ok, "at most "+e.rule.MaxAge.String()+" ago", e.token.AuthTime.UTC().Format(time.RFC3339))
+	}
+	if !ok {
+		return InsufficientAuthentication, errors.New("auth_time is missing or too long ago")
+	}
+	return undecided, nil
+}
+
+func (e *evaluation) checkWhen(ctx context.Context) (Reason, error) {
+	if e.rule == nil || e.rule.when == nil {
+		return undecided, nil
+	}
+	holds, err := e.rule.when.holds(ctx, e.request, e.path, e.token)
+	if t := trace.From(ctx); t != nil {
+		t.Check("authz", "when", holds, "true", fmt.Sprint(holds))
+	}
+	switch {
+	case ctx.Err() != nil:
+		return Unavailable, ctx.Err()
+	case err != nil:
+		return Forbidden, err
+	case !holds:
+		return Forbidden, errors.New("when is false")
+	}
+	return undecided, nil
+}
+
+// conclude makes the decision of a reason.
+func (e *evaluation) conclude(ctx context.Context, reason Reason, err error) Decision {
+	d := Decision{Reason: reason, Issuer: e.issuer, Err: err, Status: reason.Status()}
+	if e.rule != nil {
+		d.Rule = e.rule.Name
+	}
+	if reason.Allows() {
+		d.Token = e.token
+		d.Set, d.Remove = e.policy.injector.changes(e.token)
+	} else {
+		d.Challenge = e.challenge().header(reason)
+	}
+	if reason == Unavailable {
+		d.RetryAfter = retryAfter
+		var unavailable *validation.UnavailableError
+		if errors.As(err, &unavailable) && unavailable.RetryAfter > d.RetryAfter {
+			d.RetryAfter = unavailable.RetryAfter
+		}
+	}
+	result := trace.Passed
+	if !reason.Allows() {
+		result = trace.Failed
+	}
+	detail := ""
+	if err != nil && trace.From(ctx) != nil {
+		detail = err.Error()
+	}
+	e.note(ctx, "decision: "+reason.String(), result, detail)
+	return d
+}
+
+func (e *evaluation) challenge() challenge {
+	c := challenge{realm: e.policy.cfg.Realm, scopes: e.scopes()}
+	if e.rule != nil {
+		c.acrValues, c.maxAge = e.rule.ACRValues, e.rule.MaxAge
+	}
+	if e.resource != nil {
+		c.resourceMetadata = e.resource.documentURL
+		if len(c.scopes) == 0 {
+			c.scopes = e.resource.scopes
+		}
+	}
+	return c
+}
+
+func (e *evaluation) note(ctx context.Context, name string, result trace.Result, detail string) {
+	if t := trace.From(ctx); t != nil {
+		t.Add(trace.Step{Room: "authz", Name: name, Result: result, Detail: detail})
+	}
+}

@@ -1,0 +1,216 @@
+package authz
+
+import (
+	"context"
+	stdjson "encoding/json"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+
+	"github.com/bearergate/bearergate/validation"
+)
+
+// maxWhenCost bounds one evaluation, in CEL's units of cost; a comparison
+// costs a handful.
+const maxWhenCost = 100_000
+
+const headersVariable = "request.headers"
+
+// condition is a compiled `when`. It may look at `claims`; at `request.method`,
+// `request.host`, `request.path` and `request.headers`; and at `token.issuer`,
+// `token.scopes` and `token.client_id`.
+type condition struct {
+	program cel.Program
+	headers []string // that the expression names; no others are shown to it
+}
+
+// compile type-checks an expression; errors give the column.
+func compile(expression string) (*condition, error) {
+	env, err := cel.NewEnv(
+		cel.CustomTypeAdapter(numbers{types.DefaultTypeAdapter}),
+		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
+		cel.Variable("request.method", cel.StringType),
+		cel.Variable("request.host", cel.StringType),
+		cel.Variable("request.path", cel.StringType),
+		cel.Variable(headersVariable, cel.MapType(cel.StringType, cel.StringType)),
+		cel.Variable("token.issuer", cel.StringType),
+		cel.Variable("token.scopes", cel.ListType(cel.StringType)),
+		cel.Variable("token.client_id", cel.StringType),
+		cel.ASTValidators(cel.ValidateRegexLiterals()),
+	)
+	if err != nil {
+		return nil, err
+	}
+	checked, issues := env.Compile(expression)
+	if err := issues.Err(); err != nil {
+		first := issues.Errors()[0]
+		return nil, fmt.Errorf("column %d: %s", first.Location.Column()+1, first.Message)
+	}
+	if checked.OutputType() != cel.BoolType {
+		return nil, fmt.Errorf("column 1: the expression is of type %s, want bool", checked.OutputType())
+	}
+	headers, err := namedHeaders(checked.NativeRep())
+	if err != nil {
+		return nil, err
+	}
+	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxWhenCost), cel.InterruptCheckFrequency(100))
+	if err != nil {
+		return nil, err
+	}
+	return &condition{program: program, headers: headers}, nil
+}
+
+// namedHeaders returns the request headers that an expression names, each by a
+// literal: this list is all that the expression gets to see. Headers that
+// carry credentials, and those a client may write in a proxy's name (A-13),
+// cannot be named.
+func namedHeaders(a *ast.AST) ([]string, error) {
+	var names []string
+	var err error
+	mentions, named := 0, 0
+	isHeaders := func(e ast.Expr) bool {
+		reference, ok := a.ReferenceMap()[e.ID()]
+		return ok && reference.Name == headersVariable
+	}
+	add := func(name string) {
+		named++
+		if problem := checkReadable(name); problem != nil && err == nil {
+			err = problem
+		}
+		names = append(names, name)
+	}
+	ast.PreOrderVisit(a.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		if isHeaders(e) {
+			mentions++
+			return
+		}
+		switch e.Kind() {
+		case ast.SelectKind:
+			if isHeaders(e.AsSelect().Operand()) {
+				add(e.AsSelect().FieldName())
+			}
+		case ast.CallKind:
+			args := e.AsCall().Args()
+			if len(args) != 2 {
+				return
+			}
+			of, name := args[0], args[1]
+			switch e.AsCall().FunctionName() {
+			case operators.Index:
+			case operators.In:
+				of, name = name, of
+			default:
+				return
+			}
+			if isHeaders(of) && name.Kind() == ast.LiteralKind {
+				if literal, ok := name.AsLiteral().Value().(string); ok {
+					add(literal)
+				}
+			}
+		}
+	}))
+	if err == nil && mentions != named {
+		err = fmt.Errorf(`%s: name each header by a literal, as in %s["mcp-name"]`, headersVariable, headersVariable)
+	}
+	return names, err
+}
+
+func checkReadable(name string) error {
+	if name != strings.ToLower(name) || !isToken(name) {
+		return fmt.Errorf("%s: got %q, want a header name in lower case", headersVariable, name)
+	}
+	dashed := strings.ReplaceAll(name, "_", "-")
+	for _, prefix := range []string{"x-forwarded-", "x-envoy-", "forwarded", "authorization", "proxy-authorization", "cookie", "x-real-ip", "x-original-"} {
+		if strings.HasPrefix(dashed, prefix) {
+			return fmt.Errorf("%s: %q must not decide: it holds a credential, or clients can forge it", headersVariable, name)
+		}
+	}
+	return nil
+}
+
+// holds evaluates the condition. An error means that it does not hold.
+func (c *condition) holds(ctx context.Context, r *Request, path string, t *validation.Token) (bool, error) {
+	value, _, err := c.program.ContextEval(ctx, &facts{request: r, path: path, token: t, headers: c.headers})
+	if err != nil {
+		return false, fmt.Errorf("when: %w", err)
+	}
+	return value == types.True, nil
+}
+
+// facts are the variables of one evaluation.
+type facts struct {
+	request *Request
+	path    string
+	token   *validation.Token // nil: none
+	headers []string
+}
+
+// Parent implements cel.Activation.
+func (*facts) Parent() cel.Activation { return nil }
+
+// ResolveName implements cel.Activation.
+func (f *facts) ResolveName(name string) (any, bool) {
+	switch name {
+	case "request.method":
+		return f.request.Method, true
+	case "request.host":
+		return hostOnly(f.request.Host), true
+	case "request.path":
+		return f.path, true
+	case headersVariable:
+		return f.named(), true
+	}
+	t := f.token
+	if t == nil {
+		t = &validation.Token{Claims: map[string]any{}}
+	}
+	switch name {
+	case "claims":
+		return t.Claims, true
+	case "token.issuer":
+		return t.Issuer, true
+	case "token.scopes":
+		return t.Scopes, true
+	case "token.client_id":
+		return t.ClientID, true
+	}
+	return nil, false
+}
+
+func (f *facts) named() map[string]string {
+	headers := make(map[string]string, len(f.headers))
+	for _, name := range f.headers {
+		if value, ok := f.request.Headers[name]; ok {
+			headers[name] = value
+		}
+	}
+	return headers
+}
+
+// numbers shows CEL the numbers of claims, which are kept as they were sent, as
+// int where they are whole and fit, else as double.
+type numbers struct{ types.Adapter }
+
+// NativeToValue implements types.Adapter.
+func (n numbers) NativeToValue(value any) ref.Val {
+	switch v := value.(type) {
+	case stdjson.Number:
+		if i, err := v.Int64(); err == nil {
+			return types.Int(i)
+		}
+		if f, err := v.Float64(); err == nil {
+			return types.Double(f)
+		}
+		return types.NewErr("number out of range")
+	case map[string]any:
+		return types.NewStringInterfaceMap(n, v)
+	case []any:
+		return types.NewDynamicList(n, v)
+	}
+	return n.Adapter.NativeToValue(value)
+}
