@@ -272,7 +272,10 @@ func TestWhen(t *testing.T) {
 	token := &validation.Token{Issuer: "https://as", Scopes: []string{"read"}, ClientID: "app", Claims: map[string]any{
 		"tenant": "acme", "level": json.Number("3"), "rate": json.Number("1.5"), "groups": []any{"a", "b"}, "org": map[string]any{"id": json.Number("7")},
 	}}
-	r := &Request{Method: "GET", Host: "API.example.com:443", Headers: map[string]string{"mcp-name": "add", "x-other": "1"}}
+	r := &Request{Method: "GET", Host: "API.example.com:443", Header: func(name string) (string, bool) {
+		value, ok := map[string]string{"mcp-name": "add", "x-other": "1"}[name]
+		return value, ok
+	}}
 	for expression, want := range map[string]bool{
 		`claims.tenant == "acme" && request.method != "DELETE"`: true,
 		`claims.tenant == "other"`:                              false,

@@ -17,8 +17,9 @@ type Request struct {
 	// Authorization holds the value of each Authorization field. Values that a
 	// gateway joined with commas stay one entry and are refused (B-02).
 	Authorization []string
-	// Headers are all other fields, under lower-case names.
-	Headers map[string]string
+	// Header returns the value of any other field, by its lower-case name; nil
+	// has none.
+	Header func(name string) (value string, ok bool)
 
 	Route Route
 }
@@ -80,7 +81,7 @@ type Rule struct {
 	Match     Match         `yaml:"match"`
 	Access    string        `yaml:"access"` // public, optional, token (also when empty) or deny
 	Issuers   []string      `yaml:"issuers"`
-	Audience  []string      `yaml:"audience"`
+	Audience  []string      `yaml:"audience,string"`
 	Scopes    []string      `yaml:"scopes"`
 	When      string        `yaml:"when"`
 	Resource  string        `yaml:"resource"`

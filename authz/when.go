@@ -184,8 +184,11 @@ func (f *facts) ResolveName(name string) (any, bool) {
 
 func (f *facts) named() map[string]string {
 	headers := make(map[string]string, len(f.headers))
+	if f.request.Header == nil {
+		return headers
+	}
 	for _, name := range f.headers {
-		if value, ok := f.request.Headers[name]; ok {
+		if value, ok := f.request.Header(name); ok {
 			headers[name] = value
 		}
 	}

@@ -215,22 +215,9 @@ func ClientCertificate(cfg Config, log *slog.Logger) (func() (*tls.Certificate, 
 	if !cfg.Strategy.introspects() || cfg.ClientAuthMethod != AuthTLS {
 		return nil, nil
 	}
-	chain, err := livefile.Open(cfg.ClientCertFile, log, clone)
+	pair, err := livefile.OpenPair(cfg.ClientCertFile, cfg.ClientKeyFile, log)
 	if err != nil {
 		return nil, err
 	}
-	key, err := livefile.Open(cfg.ClientKeyFile, log, clone)
-	if err != nil {
-		return nil, err
-	}
-	pair := func() (*tls.Certificate, error) {
-		c, err := tls.X509KeyPair(chain.Value(), key.Value())
-		return &c, err
-	}
-	if _, err := pair(); err != nil {
-		return nil, fmt.Errorf("client_cert_file and client_key_file: %w", err)
-	}
-	return pair, nil
+	return func() (*tls.Certificate, error) { return pair.Current(), nil }, nil
 }
-
-func clone(content []byte) ([]byte, error) { return append([]byte(nil), content...), nil }

@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -13,25 +14,38 @@ type Set struct {
 	byName  map[string]*Issuer
 }
 
-// NewSet refuses issuers that could not be told apart: two of one name, or two
-// that introspect opaque tokens of the same prefix.
-func NewSet(issuers ...*Issuer) (*Set, error) {
-	s := &Set{issuers: issuers, byName: map[string]*Issuer{}}
-	prefixes := map[string]string{}
-	for n, i := range issuers {
-		if _, ok := s.byName[i.Name()]; ok {
-			return nil, field.Errorf(fmt.Sprintf("issuers[%d].issuer", n), "%q is configured twice", i.Name())
+// Distinct refuses issuers that could not be told apart: two of one name, or
+// two that introspect opaque tokens of the same prefix. Each mistake is a
+// [*field.Error] below issuers[n].
+func Distinct(all ...Config) error {
+	var errs []error
+	names, prefixes := map[string]bool{}, map[string]string{}
+	for n, c := range all {
+		if names[c.Issuer] {
+			errs = append(errs, field.Errorf(fmt.Sprintf("issuers[%d].issuer", n), "%q is configured twice", c.Issuer))
 		}
-		s.byName[i.Name()] = i
-		if !i.cfg.Strategy.introspects() {
+		names[c.Issuer] = true
+		if !c.Strategy.introspects() {
 			continue
 		}
-		if other, ok := prefixes[i.cfg.OpaqueTokenPrefix]; ok {
-			return nil, field.Errorf(fmt.Sprintf("issuers[%d].opaque_token_prefix", n), "got %q, the same as that of %s: nobody could tell their opaque tokens apart", i.cfg.OpaqueTokenPrefix, other)
+		if other, ok := prefixes[c.OpaqueTokenPrefix]; ok {
+			errs = append(errs, field.Errorf(fmt.Sprintf("issuers[%d].opaque_token_prefix", n),
+				"got %q, the same as that of %s: nobody could tell their opaque tokens apart", c.OpaqueTokenPrefix, other))
 		}
-		prefixes[i.cfg.OpaqueTokenPrefix] = i.Name()
+		prefixes[c.OpaqueTokenPrefix] = c.Issuer
 	}
-	return s, nil
+	return errors.Join(errs...)
+}
+
+// NewSet returns the set of issuers, which must be [Distinct].
+func NewSet(issuers ...*Issuer) (*Set, error) {
+	s := &Set{issuers: issuers, byName: map[string]*Issuer{}}
+	var configs []Config
+	for _, i := range issuers {
+		s.byName[i.Name()] = i
+		configs = append(configs, i.cfg)
+	}
+	return s, Distinct(configs...)
 }
 
 // Choose returns the one issuer that may judge token, before any key or

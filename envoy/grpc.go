@@ -1,0 +1,124 @@
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Bounds of the listener.
+const (
+	maxStreams       = 2048    // Checks at a time on one connection
+	maxMessageBytes  = 1 << 20 // of a CheckRequest
+	maxHeaderBytes   = 64 << 10
+	handshakeTimeout = 10 * time.Second
+	connectionAge    = 30 * time.Minute // then Envoy is asked to connect anew, so that replicas even out
+	connectionGrace  = time.Minute
+	pingAfter        = time.Minute
+	pingTimeout      = 20 * time.Second
+	leastPingPause   = 10 * time.Second // of the client's own pings
+)
+
+// Listen opens the address of c.
+func Listen(c Config) (net.Listener, error) {
+	path, ok := socketPath(c.GRPCAddress)
+	if !ok {
+		return net.Listen("tcp", c.GRPCAddress)
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	return net.Listen("unix", path)
+}
+
+// removeStale removes a socket that nobody listens on any more.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%s is there and is not a socket", path)
+	}
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		return errors.Join(fmt.Errorf("%s is in use", path), conn.Close())
+	}
+	return os.Remove(path)
+}
+
+// GRPC serves the Check and health services.
+type GRPC struct {
+	server   *grpc.Server
+	config   Config
+	draining atomic.Bool
+	stopping chan struct{} // closed when no new call is taken
+}
+
+// NewGRPC returns a server that says SERVING while ready returns nil.
+func NewGRPC(c Config, checks *Server, ready func() error, log *slog.Logger) (*GRPC, error) {
+	options := []grpc.ServerOption{
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxMessageBytes),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace, Time: pingAfter, Timeout: pingTimeout,
+		}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPause, PermitWithoutStream: true}),
+	}
+	if c.TLS != nil {
+		config, err := serverTLS(*c.TLS, log)
+		if err != nil {
+			return nil, fmt.Errorf("server.tls: %w", err)
+		}
+		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+	}
+	g := &GRPC{server: grpc.NewServer(options...), config: c, stopping: make(chan struct{})}
+	authv3.RegisterAuthorizationServer(g.server, checks)
+	healthv1.RegisterHealthServer(g.server, &health{
+		serving:  func() bool { return !g.draining.Load() && ready() == nil },
+		stopping: g.stopping,
+	})
+	return g, nil
+}
+
+// Serve answers on lis until Drain.
+func (g *GRPC) Serve(lis net.Listener) error { return g.server.Serve(lis) }
+
+// Draining says whether Drain has begun.
+func (g *GRPC) Draining() bool { return g.draining.Load() }
+
+// Drain says NOT_SERVING, keeps answering for the drain delay, then takes no
+// new call, lets those under way end within the shutdown timeout, and stops.
+func (g *GRPC) Drain(ctx context.Context) {
+	g.draining.Store(true)
+	select {
+	case <-ctx.Done():
+	case <-time.After(g.config.DrainDelay):
+	}
+	close(g.stopping)
+	done := make(chan struct{})
+	go func() { defer close(done); g.server.GracefulStop() }()
+	select {
+	case <-done:
+		return
+	case <-ctx.Done():
+	case <-time.After(g.config.ShutdownTimeout):
+	}
+	g.server.Stop()
+	<-done
+}

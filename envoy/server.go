@@ -1,0 +1,126 @@
+// Package envoy holds everything that knows Envoy: the ext_authz Check server,
+// the way from a CheckRequest to an authz.Request and from an authz.Decision
+// to a CheckResponse, the gRPC listener and its health service. It decides
+// nothing; without a policy everything is denied.
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/bearergate/bearergate/authz"
+)
+
+// The answer leaves this long before the deadline that Envoy set, a tenth of
+// the time there is but within these bounds (E-08).
+const (
+	leastMargin = 5 * time.Millisecond
+	mostMargin  = 50 * time.Millisecond
+)
+
+// Observer is told of each decision and how long it took.
+type Observer func(r authz.Request, d authz.Decision, took time.Duration)
+
+// Policy decides requests; *authz.Policy is one.
+type Policy interface {
+	Decide(ctx context.Context, r authz.Request) authz.Decision
+}
+
+// Server answers Check. It is safe for concurrent use.
+type Server struct {
+	authv3.UnimplementedAuthorizationServer
+
+	policy  atomic.Pointer[Policy]
+	observe Observer
+	log     *slog.Logger
+}
+
+// NewServer returns a Server that denies everything until [Server.Use].
+func NewServer(observe Observer, log *slog.Logger) *Server {
+	return &Server{observe: observe, log: log}
+}
+
+// Use puts a policy in force between two requests: each request is decided by
+// one policy from beginning to end.
+func (s *Server) Use(p Policy) { s.policy.Store(&p) }
+
+// Check implements the ext_authz service. It never returns an error: to Envoy
+// that would be an outage of ours, which failure_mode_allow lets pass (E-06).
+func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	began := time.Now()
+	r, d := s.decide(ctx, check)
+	took := time.Since(began)
+	if s.observe != nil {
+		s.observe(r, d, took)
+	}
+	s.record(ctx, r, d, took)
+	return respond(d), nil
+}
+
+func (s *Server) decide(ctx context.Context, check *authv3.CheckRequest) (r authz.Request, d authz.Decision) {
+	defer func() {
+		if problem := recover(); problem != nil { // a panic is a deny
+			s.log.Error("panic while deciding", "type", fmt.Sprintf("%T", problem), "stack", string(debug.Stack()))
+			d = denied(authz.Internal, errors.New("panic"))
+		}
+	}()
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
+	r = decode(check)
+	policy := s.policy.Load()
+	if policy == nil {
+		return r, denied(authz.Unavailable, errors.New("no configuration in use yet"))
+	}
+	return r, (*policy).Decide(ctx, r)
+}
+
+func denied(reason authz.Reason, err error) authz.Decision {
+	d := authz.Decision{Reason: reason, Status: reason.Status(), Err: err}
+	if reason == authz.Unavailable {
+		d.RetryAfter = time.Second
+	}
+	return d
+}
+
+// withMargin ends ctx a little before Envoy gives up.
+func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	margin := min(max(time.Until(deadline)/10, leastMargin), mostMargin)
+	return context.WithDeadline(ctx, deadline.Add(-margin))
+}
+
+// record writes one line per decision: of a deny at info, of what could not be
+// decided at warn, of what is ours to mend at error, of an allow at debug.
+// Nothing of the token or the headers is in it (CONTRACT.md §8).
+func (s *Server) record(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
+	level, text := slog.LevelInfo, "denied"
+	switch {
+	case d.Reason.Allows() || d.Reason == authz.Metadata:
+		level, text = slog.LevelDebug, "allowed"
+	case d.Reason == authz.Unavailable:
+		level, text = slog.LevelWarn, "cannot decide"
+	case d.Reason == authz.Internal || d.Reason == authz.Misconfigured:
+		level = slog.LevelError
+	}
+	if !s.log.Enabled(ctx, level) {
+		return
+	}
+	attributes := []slog.Attr{
+		slog.String("reason", d.Reason.String()), slog.String("issuer", d.Issuer), slog.String("rule", d.Rule),
+		slog.String("request_id", r.ID), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+	}
+	if d.Err != nil {
+		attributes = append(attributes, slog.String("error", d.Err.Error()))
+	}
+	s.log.LogAttrs(ctx, level, text, attributes...)
+}

@@ -1,0 +1,68 @@
+package envoy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"slices"
+
+	"github.com/bearergate/bearergate/internal/livefile"
+)
+
+// serverTLS reads the files of c, and again when they change.
+func serverTLS(c TLSConfig, log *slog.Logger) (*tls.Config, error) {
+	pair, err := livefile.OpenPair(c.CertFile, c.KeyFile, log)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.Current(), nil },
+	}
+	if c.ClientCAFile == "" {
+		return config, nil
+	}
+	clients, err := livefile.Open(c.ClientCAFile, log, parsePool)
+	if err != nil {
+		return nil, err
+	}
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.ClientCAs = clients.Value()
+	if len(c.AllowedClientSANs) > 0 {
+		config.VerifyConnection = func(state tls.ConnectionState) error { return checkSANs(state, c.AllowedClientSANs) }
+	}
+	base := config.Clone()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		current := base.Clone()
+		current.ClientCAs = clients.Value()
+		return current, nil
+	}
+	return config, nil
+}
+
+// checkSANs limits who may ask to exact names. It also runs for resumed
+// sessions.
+func checkSANs(state tls.ConnectionState, allowed []string) error {
+	if len(state.PeerCertificates) == 0 {
+		return errors.New("no client certificate")
+	}
+	leaf := state.PeerCertificates[0]
+	names := slices.Clone(leaf.DNSNames)
+	for _, u := range leaf.URIs {
+		names = append(names, u.String())
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(allowed, name) }) {
+		return errors.New("the client certificate has none of the allowed names")
+	}
+	return nil
+}
+
+func parsePool(content []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return pool, nil
+}

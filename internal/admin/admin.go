@@ -1,0 +1,92 @@
+// Package admin serves the pages of the admin address: liveness, readiness,
+// metrics and a status page. It reads what the rooms expose and changes
+// nothing. It never shares a listener with the Check service (A-19).
+package admin
+
+import (
+	"fmt"
+	"html/template"
+	"net/http"
+	"sort"
+)
+
+// Options are what the pages show.
+type Options struct {
+	Issuers  func() map[string]error // nil: tokens of the issuer can be decided
+	Draining func() bool
+	Metrics  http.Handler
+	Version  string
+}
+
+// New returns the pages.
+func New(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", o.ready)
+	mux.Handle("GET /metrics", o.Metrics)
+	mux.HandleFunc("GET /{$}", o.status)
+	return mux
+}
+
+func text(w http.ResponseWriter, status int, body string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprint(w, body)
+}
+
+func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
+	body, status := "", http.StatusOK
+	if o.Draining() {
+		body, status = "draining\n", http.StatusServiceUnavailable
+	}
+	issuers := o.rows()
+	if len(issuers) == 0 {
+		body, status = body+"no configuration in use yet\n", http.StatusServiceUnavailable
+	}
+	for _, i := range issuers {
+		if i.Problem != "" {
+			body, status = body+fmt.Sprintf("issuer %s: %s\n", i.Issuer, i.Problem), http.StatusServiceUnavailable
+		}
+	}
+	if status == http.StatusOK {
+		body = "ok\n"
+	}
+	text(w, status, body)
+}
+
+type row struct{ Issuer, Problem string }
+
+func (o Options) rows() []row {
+	var all []row
+	for issuer, err := range o.Issuers() {
+		r := row{Issuer: issuer}
+		if err != nil {
+			r.Problem = err.Error()
+		}
+		all = append(all, r)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Issuer < all[j].Issuer })
+	return all
+}
+
+var page = template.Must(template.New("status").Parse(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Bearergate</title>
+<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}td,th{text-align:left;padding:.25rem 1rem .25rem 0;vertical-align:top}.no{color:#a00}</style></head>
+<body><h1>Bearergate {{.Version}}</h1>
+<p>{{if .Draining}}Draining: no new work is taken.{{else}}Serving.{{end}} <a href="/livez">livez</a> · <a href="/readyz">readyz</a> · <a href="/metrics">metrics</a></p>
+<table><tr><th>issuer</th><th>state</th></tr>
+{{range .Rows}}<tr><td>{{.Issuer}}</td><td>{{if .Problem}}<span class="no">not ready: {{.Problem}}</span>{{else}}ready{{end}}</td></tr>
+{{end}}</table></body></html>
+`)) //nolint:gochecknoglobals // never changed
+
+func (o Options) status(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = page.Execute(w, struct {
+		Version  string
+		Draining bool
+		Rows     []row
+	}{o.Version, o.Draining(), o.rows()})
+}

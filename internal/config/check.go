@@ -1,0 +1,166 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// settle moves auth into Issuers, and returns every mistake that is not one of
+// form.
+func (c *Config) settle() error {
+	var errs []error
+	switch {
+	case c.Auth != nil && c.Issuers != nil:
+		errs = append(errs, field.Errorf("issuers", "given together with auth, want one of them"))
+	case c.Auth != nil:
+		c.Issuers, c.Auth, c.single = []Issuer{*c.Auth}, nil, true
+	case len(c.Issuers) == 0:
+		errs = append(errs, field.Errorf("auth", "missing: an authorization server is needed, here or under issuers"))
+	}
+	errs = append(errs, c.checkServer(), c.checkLog(), c.checkIssuers(), c.checkCache(), c.Envoy().Validate(), c.rename(c.Authz().Validate()), c.checkFiles())
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkServer() error {
+	if _, _, err := net.SplitHostPort(c.Server.AdminAddress); err != nil {
+		return field.Errorf("server.admin_address", "got %q, want host:port", c.Server.AdminAddress)
+	}
+	if c.Server.AdminAddress == c.Server.GRPCAddress && !strings.HasSuffix(c.Server.AdminAddress, ":0") {
+		return field.Errorf("server.admin_address", "is the gRPC address too: health and metrics need an address of their own")
+	}
+	return nil
+}
+
+func (c *Config) checkLog() error {
+	var errs []error
+	if levels := []string{"debug", "info", "warn", "error"}; !slices.Contains(levels, c.Log.Level) {
+		errs = append(errs, field.Errorf("log.level", "got %q, want one of %s", c.Log.Level, strings.Join(levels, ", ")))
+	}
+	if formats := []string{"json", "text"}; !slices.Contains(formats, c.Log.Format) {
+		errs = append(errs, field.Errorf("log.format", "got %q, want one of %s", c.Log.Format, strings.Join(formats, ", ")))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkIssuers() error {
+	var errs []error
+	var all []validation.Config
+	for n, i := range c.Issuers {
+		if i.Type != "oauth" {
+			errs = append(errs, field.Errorf(c.issuerPath(n)+".type", "got %q, want oauth", i.Type))
+		}
+		if i.Audience == nil {
+			errs = append(errs, field.Errorf(c.issuerPath(n)+".audience", "missing: name what the tokens must be meant for, or write [] to switch the check off"))
+		}
+		d, v := c.Discovery(n), c.Validation(n)
+		errs = append(errs, c.own(n, d.Validate()), c.own(n, v.Validate()))
+		all = append(all, v)
+	}
+	return errors.Join(append(errs, c.rename(validation.Distinct(all...)))...)
+}
+
+func (c *Config) checkCache() error {
+	if c.Cache.MaxEntries < len(c.Issuers) && c.Cache.TTL > 0 {
+		return field.Errorf("cache.max_entries", "got %d, want at least 1 for each issuer (ttl: 0s switches the cache off)", c.Cache.MaxEntries)
+	}
+	return nil
+}
+
+// own puts a room's mistakes under its issuer; those of cache and jwks belong
+// to all issuers, and the first one reports them.
+func (c *Config) own(n int, err error) error {
+	var errs []error
+	for _, e := range field.List(err) {
+		var at *field.Error
+		if errors.As(e, &at) && (strings.HasPrefix(at.Path, "cache.") || strings.HasPrefix(at.Path, "jwks.")) {
+			if n == 0 {
+				errs = append(errs, e)
+			}
+			continue
+		}
+		errs = append(errs, field.Under(c.issuerPath(n), e))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Config) issuerPath(n int) string {
+	if c.single {
+		return "auth"
+	}
+	return fmt.Sprintf("issuers[%d]", n)
+}
+
+// rename makes issuers[0] auth where the file says auth.
+func (c *Config) rename(err error) error {
+	if !c.single {
+		return err
+	}
+	var errs []error
+	for _, e := range field.List(err) {
+		var at *field.Error
+		if errors.As(e, &at) {
+			if rest, ok := strings.CutPrefix(at.Path, "issuers[0]"); ok {
+				e = &field.Error{Path: "auth" + rest, Err: at.Err}
+			}
+		}
+		errs = append(errs, e)
+	}
+	return errors.Join(errs...)
+}
+
+// checkFiles wants every named file to be there: "valid" means "would start".
+func (c *Config) checkFiles() error {
+	var errs []error
+	check := func(path, file string) {
+		if file == "" {
+			return
+		}
+		f, err := os.Open(file) //nolint:gosec // the operator names the file
+		if err == nil {
+			_, err = io.CopyN(io.Discard, f, 1)
+			_ = f.Close()
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			errs = append(errs, field.Errorf(path, "%w", err))
+		}
+	}
+	for n, i := range c.Issuers {
+		at := c.issuerPath(n)
+		check(at+".client_secret_file", i.ClientSecretFile)
+		check(at+".client_key_file", i.ClientKeyFile)
+		check(at+".client_cert_file", i.ClientCertFile)
+		check(at+".ca_file", i.CAFile)
+	}
+	if t := c.Server.TLS; t != nil {
+		check("server.tls.cert_file", t.CertFile)
+		check("server.tls.key_file", t.KeyFile)
+		check("server.tls.client_ca_file", t.ClientCAFile)
+	}
+	return errors.Join(errs...)
+}
+
+// Warnings says what is allowed and unsafe.
+func (c *Config) Warnings() []string {
+	var all []string
+	for n, i := range c.Issuers {
+		at := c.issuerPath(n)
+		if i.InsecureHTTP {
+			all = append(all, at+".insecure_http: http:// is allowed for loopback hosts; never use it in production")
+		}
+		if len(i.Audience) == 0 {
+			all = append(all, at+".audience: the check is switched off: every token of the issuer is taken, whoever it was meant for")
+		}
+	}
+	if c.ForwardToken {
+		all = append(all, "forward_token: upstreams get the client's token and could use it elsewhere")
+	}
+	return all
+}

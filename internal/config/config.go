@@ -1,0 +1,208 @@
+// Package config makes one valid configuration of one file, or reports every
+// mistake in it with its line. It knows the formats and the defaults; what a
+// value means is known to the rooms, whose Config types it fills.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// maxBytes bounds the file.
+const maxBytes = 1 << 20
+
+// Config is the file as CONTRACT.md §2 describes it.
+type Config struct {
+	Server Server `yaml:"server"`
+	Log    Log    `yaml:"log"`
+	Realm  string `yaml:"realm"`
+
+	Auth    *Issuer  `yaml:"auth"` // nil once loaded: it is in Issuers
+	Issuers []Issuer `yaml:"issuers"`
+
+	Cache Cache `yaml:"cache"`
+	JWKS  JWKS  `yaml:"jwks"`
+
+	Headers       map[string]string   `yaml:"headers"`
+	ForwardToken  bool                `yaml:"forward_token"`
+	DefaultAccess string              `yaml:"default_access"`
+	Rules         []authz.Rule        `yaml:"rules"`
+	Resources     []authz.Resource    `yaml:"resources"`
+	ScopeImplies  map[string][]string `yaml:"scope_implies"`
+
+	single bool // the file says auth, not issuers
+}
+
+// Server is the listeners.
+type Server struct {
+	GRPCAddress     string        `yaml:"grpc_address"`
+	AdminAddress    string        `yaml:"admin_address"`
+	TLS             *TLS          `yaml:"tls"`
+	DrainDelay      time.Duration `yaml:"drain_delay"`
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout"`
+}
+
+// TLS is that of the gRPC listener.
+type TLS struct {
+	CertFile          string   `yaml:"cert_file"`
+	KeyFile           string   `yaml:"key_file"`
+	ClientCAFile      string   `yaml:"client_ca_file"`
+	AllowedClientSANs []string `yaml:"allowed_client_sans"`
+}
+
+// Log is where log lines begin and how they look.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn, error
+	Format string `yaml:"format"` // json, text
+}
+
+// Issuer is one authorization server.
+type Issuer struct {
+	Type                  string            `yaml:"type"`
+	Issuer                string            `yaml:"issuer"`
+	Audience              []string          `yaml:"audience,string"` // nil: not written
+	TokenValidation       string            `yaml:"token_validation"`
+	ClientID              string            `yaml:"client_id"`
+	ClientSecret          validation.Secret `yaml:"client_secret"`
+	ClientSecretFile      string            `yaml:"client_secret_file"`
+	ClientAuthMethod      string            `yaml:"client_auth_method"`
+	ClientKeyFile         string            `yaml:"client_key_file"`
+	ClientKeyID           string            `yaml:"client_key_id"`
+	ClientCertFile        string            `yaml:"client_cert_file"`
+	TokenEndpoint         string            `yaml:"token_endpoint"`
+	ClientScopes          []string          `yaml:"client_scopes"`
+	IntrospectionResponse string            `yaml:"introspection_response"`
+	JWKSURI               string            `yaml:"jwks_uri"`
+	IntrospectionEndpoint string            `yaml:"introspection_endpoint"`
+	RequiredScopes        []string          `yaml:"required_scopes"`
+	Algorithms            []string          `yaml:"algorithms"`
+	AccessTokenType       string            `yaml:"access_token_type"`
+	ClockSkew             time.Duration     `yaml:"clock_skew"`
+	RequestTimeout        time.Duration     `yaml:"request_timeout"`
+	OpaqueTokenPrefix     string            `yaml:"opaque_token_prefix"`
+	CAFile                string            `yaml:"ca_file"`
+	InsecureHTTP          bool              `yaml:"insecure_http"`
+}
+
+func (i *Issuer) defaults() {
+	*i = Issuer{
+		Type:                  "oauth",
+		TokenValidation:       string(validation.StrategyJWT),
+		ClientAuthMethod:      validation.AuthBasic,
+		IntrospectionResponse: validation.ResponseJSON,
+		Algorithms:            validation.Algorithms(),
+		AccessTokenType:       validation.TypeCompatible,
+		ClockSkew:             30 * time.Second,
+		RequestTimeout:        2 * time.Second,
+	}
+}
+
+// Cache is of introspection answers and verified JWTs.
+type Cache struct {
+	MaxEntries   int           `yaml:"max_entries"`
+	TTL          time.Duration `yaml:"ttl"`
+	NegativeTTL  time.Duration `yaml:"negative_ttl"`
+	StaleIfError time.Duration `yaml:"stale_if_error"`
+}
+
+// JWKS is how keys are kept fresh.
+type JWKS struct {
+	RefreshInterval    time.Duration `yaml:"refresh_interval"`
+	MinRefreshInterval time.Duration `yaml:"min_refresh_interval"`
+	MaxStale           time.Duration `yaml:"max_stale"`
+}
+
+func (c *Config) defaults() {
+	*c = Config{
+		Server:        Server{GRPCAddress: ":9191", AdminAddress: "127.0.0.1:9192", ShutdownTimeout: 15 * time.Second},
+		Log:           Log{Level: "info", Format: "json"},
+		Realm:         "bearergate",
+		Cache:         Cache{MaxEntries: 100_000, TTL: time.Minute, NegativeTTL: 5 * time.Second},
+		JWKS:          JWKS{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},
+		Headers:       map[string]string{"x-auth-sub": "sub", "x-auth-scope": "scope", "x-auth-client-id": "client_id"},
+		DefaultAccess: "token",
+	}
+}
+
+// Load reads the file at path, whose extension names the format, with
+// environment variables from lookup. The error joins every [*Mistake].
+func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
+	content, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parse(path, content, lookup)
+}
+
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxBytes {
+		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxBytes)
+	}
+	return os.ReadFile(path) //nolint:gosec // the operator names the file
+}
+
+func parse(path string, content []byte, lookup func(string) (string, bool)) (*Config, error) {
+	root, err := read(path, content)
+	if err != nil {
+		var syntax *syntaxError
+		if errors.As(err, &syntax) {
+			return nil, &Mistake{File: path, Line: syntax.line, Column: syntax.column, Err: errors.New(syntax.message), source: lineOf(content, syntax.line)}
+		}
+		return nil, err
+	}
+	c := new(Config)
+	d := &decoder{lookup: lookup}
+	d.value("", root, reflect.ValueOf(c).Elem())
+	known := map[string]bool{} // one mistake per key is enough
+	var mistakes []*Mistake
+	add := func(err error) {
+		for _, e := range field.List(err) {
+			m := &Mistake{File: path, Err: e}
+			var at *field.Error
+			if errors.As(e, &at) {
+				m.Path, m.Err = at.Path, at.Err
+			}
+			if known[m.Path] {
+				continue
+			}
+			m.Line, m.Column = root.position(parsePath(m.Path))
+			m.source = lineOf(content, m.Line)
+			mistakes = append(mistakes, m)
+		}
+	}
+	add(errors.Join(d.errs...))
+	for _, m := range mistakes {
+		known[m.Path] = true
+	}
+	add(c.settle())
+	if len(mistakes) > 0 {
+		return nil, sorted(mistakes)
+	}
+	return c, nil
+}
+
+func read(path string, content []byte) (*node, error) {
+	switch extension := strings.ToLower(filepath.Ext(path)); extension {
+	case ".yaml", ".yml":
+		return readYAML(content)
+	case ".toml":
+		return readTOML(content)
+	case ".json":
+		return readJSON(content)
+	default:
+		return nil, fmt.Errorf("%s: got extension %q, want .yaml, .yml, .toml or .json", path, extension)
+	}
+}

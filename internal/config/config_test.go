@@ -1,0 +1,234 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/internal/field"
+)
+
+func env(name string) (string, bool) {
+	value, ok := map[string]string{"OAUTH_CLIENT_SECRET": "s3$cret${X}", "EMPTY": "", "HOST": "auth.example.com"}[name]
+	return value, ok
+}
+
+func load(t *testing.T, name, content string) (*Config, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load(path, env)
+}
+
+// contractTOML is the block of CONTRACT.md §2 that works as it stands.
+const contractTOML = `[auth]
+type = "oauth"
+issuer = "https://auth.example.com"
+audience = "mcp-proxy"
+client_id = "mcp-proxy-client"
+client_secret = "${OAUTH_CLIENT_SECRET}"
+token_validation = "both"
+# jwks_uri = "https://auth.example.com/custom/jwks"
+# introspection_endpoint = "https://auth.example.com/custom/introspect"
+`
+
+const inYAML = `# the same in YAML
+auth:
+  type: oauth
+  issuer: https://${HOST}
+  audience: [mcp-proxy]
+  client_id: mcp-proxy-client
+  client_secret: ${OAUTH_CLIENT_SECRET}
+  token_validation: both
+`
+
+const inJSON = `{"auth": {"type": "oauth", "issuer": "https://auth.example.com", "audience": "mcp-proxy",
+ "client_id": "mcp-proxy-client", "client_secret": "${OAUTH_CLIENT_SECRET}", "token_validation": "both"}}`
+
+func TestFormatsAgree(t *testing.T) {
+	want, err := load(t, "a.toml", contractTOML)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := want.Issuers[0]; i.ClientSecret.Reveal() != "s3$cret${X}" || i.Audience[0] != "mcp-proxy" || i.ClockSkew != 30*time.Second {
+		t.Errorf("got %+v", i)
+	}
+	for name, content := range map[string]string{"a.yaml": inYAML, "b.yml": inYAML, "a.json": inJSON} {
+		got, err := load(t, name, content)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(Config{})); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+const full = `server:
+  grpc_address: "unix:///run/a.sock"
+  admin_address: "127.0.0.1:1"
+  drain_delay: 1s
+  shutdown_timeout: 5s
+log: {level: debug, format: text}
+realm: api
+issuers:
+  - issuer: https://a.example.com
+    audience: a
+    required_scopes: [x]
+  - issuer: https://b.example.com
+    audience: []
+    token_validation: introspection
+    client_auth_method: none
+    opaque_token_prefix: b_
+cache: {max_entries: 10, ttl: 0s, negative_ttl: 1s, stale_if_error: 2s}
+jwks: {refresh_interval: 1m, min_refresh_interval: 1s, max_stale: 1h}
+headers: {x-user: org.user}
+forward_token: true
+default_access: deny
+scope_implies: {admin: [read, write]}
+rules:
+  - name: r
+    match: {paths: ["/a/**"], methods: [GET], hosts: [A.example.com]}
+    issuers: [https://a.example.com]
+    audience: one
+    scopes: [s]
+    when: 'claims.t.matches("^x$$")'
+    resource: https://a.example.com/mcp
+    acr_values: [mfa]
+    max_age: 5m
+resources:
+  - resource: https://a.example.com/mcp
+    scopes_supported: [s]
+    issuers: [https://a.example.com]
+`
+
+func TestEveryKey(t *testing.T) {
+	c, err := load(t, "a.yaml", full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := authz.Rule{
+		Name: "r", Match: authz.Match{Paths: []string{"/a/**"}, Methods: []string{"GET"}, Hosts: []string{"A.example.com"}},
+		Issuers: []string{"https://a.example.com"}, Audience: []string{"one"}, Scopes: []string{"s"}, When: `claims.t.matches("^x$")`,
+		Resource: "https://a.example.com/mcp", ACRValues: []string{"mfa"}, MaxAge: 5 * time.Minute,
+	}
+	if diff := cmp.Diff(want, c.Rules[0]); diff != "" {
+		t.Error(diff)
+	}
+	if got := c.Validation(0).Cache.MaxEntries; got != 5 {
+		t.Errorf("got %d entries for each of two issuers, want 5", got)
+	}
+	if d := c.Discovery(1); d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour {
+		t.Errorf("got %+v", d)
+	}
+	if len(c.Warnings()) != 2 {
+		t.Errorf("got warnings %q", c.Warnings())
+	}
+}
+
+func TestMistakes(t *testing.T) {
+	const auth = "auth:\n  issuer: https://a.example.com\n  audience: a\n"
+	for name, tc := range map[string]struct {
+		file, content string
+		want          []string // position, path and message of each mistake
+	}{
+		"nothing":              {"a.yaml", "", []string{":1:1: auth: missing"}},
+		"unknown key":          {"a.yaml", auth + "  jwks_url: https://x\n", []string{":4:3: auth.jwks_url: unknown key, did you mean jwks_uri?"}},
+		"unknown, top":         {"a.yaml", auth + "zzz: 1\n", []string{":4:1: zzz: unknown key\n"}},
+		"both":                 {"a.yaml", auth + "issuers: []\n", []string{":4:1: issuers: given together with auth"}},
+		"type of value":        {"a.yaml", auth + "  clock_skew: 5\n", []string{":4:3: auth.clock_skew: got a number, want a duration"}},
+		"null":                 {"a.yaml", auth + "rules:\n", []string{":4:1: rules: got nothing, want a list"}},
+		"text for a flag":      {"a.yaml", auth + "forward_token: \"yes\"\n", []string{":4:1: forward_token: got a string, want true or false"}},
+		"text for a list":      {"a.yaml", auth + "  required_scopes: a b\n", []string{":4:3: auth.required_scopes: got a string, want a list"}},
+		"variable missing":     {"a.yaml", auth + "  client_id: ${NOPE}\n", []string{`:4:3: auth.client_id: environment variable "NOPE" is not set`}},
+		"variable unclosed":    {"a.yaml", auth + "  client_id: ${NOPE\n", []string{":4:3: auth.client_id: ${ without }"}},
+		"several at once":      {"a.yaml", auth + "  token_validation: both\n  request_timeout: -1s\nlog: {level: loud}\nrealm: ''\n", []string{":1:1: auth.client_id", "client_id", "client_secret", ":5:3: auth.request_timeout", ":6:7: log.level", ":7:1: realm"}},
+		"no audience":          {"a.yaml", "auth: {issuer: https://a.example.com}\n", []string{":1:1: auth.audience: missing"}},
+		"http":                 {"a.yaml", "auth: {issuer: 'http://a.example.com', audience: a}\n", []string{`auth.issuer: "http" is not allowed, use https`}},
+		"two issuers":          {"a.yaml", "issuers:\n- {issuer: https://a, audience: a}\n- {issuer: https://a, audience: a}\n", []string{`:3:4: issuers[1].issuer: "https://a" is configured twice`}},
+		"room path":            {"a.yaml", auth + "jwks: {refresh_interval: 0s}\n", []string{":4:8: jwks.refresh_interval: got 0s"}},
+		"rule":                 {"a.yaml", auth + "rules:\n- name: a\n  when: 'claims.x ='\n", []string{":6:3: rules[0].when: column"}},
+		"missing file":         {"a.yaml", auth + "  ca_file: /nonexistent\n", []string{":4:3: auth.ca_file: open /nonexistent"}},
+		"duplicate key":        {"a.yaml", auth + "realm: a\nrealm: b\n", []string{":5:1: "}},
+		"bad YAML":             {"a.yaml", "auth: [\n", []string{":1:"}},
+		"alias":                {"a.yaml", "x: &a 1\nauth: *a\n", []string{"anchors and aliases are not supported"}},
+		"tag":                  {"a.yaml", "realm: !!str 5\n", []string{"tags are not supported"}},
+		"two documents":        {"a.yaml", auth + "---\nrealm: x\n", []string{"a second document"}},
+		"list":                 {"a.yaml", "- a\n", []string{"got a list, want an object"}},
+		"TOML position":        {"a.toml", "[auth]\nissuer = \"https://a\"\naudience = \"a\"\nnope = 1\n", []string{":4:1: auth.nope: unknown key"}},
+		"TOML value":           {"a.toml", "[auth]\nissuer = \"https://a\"\naudience = [\"a\", 5]\n", []string{"auth.audience[1]: got a number, want a string"}},
+		"TOML array of tables": {"a.toml", "[[issuers]]\nissuer = \"https://a\"\naudience = \"a\"\n[[issuers]]\nissuer = \"https://b\"\naudience = \"a\"\nclock_skew = \"x\"\n", []string{":7:1: issuers[1].clock_skew"}},
+		"TOML date":            {"a.toml", "realm = 2026-01-01\n", []string{"realm: got something else, want a string"}},
+		"TOML syntax":          {"a.toml", "realm = \n", []string{":1:"}},
+		"TOML redefinition":    {"a.toml", "[auth]\n[auth]\n", []string{":2:"}},
+		"JSON position":        {"a.json", "{\n \"auth\": {\"issuer\": \"https://a\", \"audience\": \"a\"},\n \"nope\": 1\n}", []string{":3:2: nope: unknown key"}},
+		"JSON duplicate":       {"a.json", `{"realm":"a","realm":"b"}`, []string{":1:14: "}},
+		"JSON cut off":         {"a.json", `{"realm":`, []string{"ends too early"}},
+		"JSON and more":        {"a.json", `{} {}`, []string{":1:"}},
+		"extension":            {"a.ini", "", []string{`got extension ".ini"`}},
+		"long":                 {"a.yaml", strings.Repeat("#", maxBytes+1), []string{"larger than"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := load(t, tc.file, tc.content)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(err.Error()+"\n", want) {
+					t.Errorf("got %v\nwant %s", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestMistakeShowsTheLine(t *testing.T) {
+	_, err := load(t, "a.yaml", "auth:\n  issuer: https://a\n  audience: a\n  jwks_url: x\n")
+	var m *Mistake
+	if !errors.As(field.List(err)[0], &m) {
+		t.Fatalf("got %T", err)
+	}
+	want := fmt.Sprintf("%s:4:3: auth.jwks_url: unknown key, did you mean jwks_uri?\n    4 |   jwks_url: x\n      |   ^", m.File)
+	if m.Error() != want {
+		t.Errorf("got\n%s\nwant\n%s", m, want)
+	}
+}
+
+func TestSecretsAreNotShown(t *testing.T) {
+	for _, content := range []string{
+		"auth:\n  issuer: https://a\n  audience: a\n  client_secret: hunter2\n  client_secret_file: /nonexistent\n  token_validation: both\n  client_id: x\n",
+		"auth: {issuer: https://a, audience: a, client_secret: hunter2, nope: 1}\n",
+		"auth: {issuer: https://a, audience: a, client_secret: [hunter2]}\n",
+		"auth: {issuer: https://a, audience: a, client_secret: 'hunter2${NOPE}'}\n",
+	} {
+		_, err := load(t, "a.yaml", content)
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{contractTOML, inYAML, inJSON, full} {
+		for n := range 3 {
+			f.Add(n, s)
+		}
+	}
+	f.Fuzz(func(t *testing.T, n int, content string) {
+		name := [...]string{"a.yaml", "a.toml", "a.json"}[uint(n)%3] //nolint:gosec // any index will do
+		c, err := parse(name, []byte(content), env)
+		if err == nil && (len(c.Issuers) == 0 || !strings.HasPrefix(c.Issuers[0].Issuer, "http")) {
+			t.Errorf("accepted %q as %+v", content, c)
+		}
+	})
+}

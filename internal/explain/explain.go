@@ -1,0 +1,110 @@
+// Package explain walks one request through the Check server that `serve`
+// runs, and shows each step, the decision and the exact response. It decides
+// nothing, and the token is in nothing that it prints.
+package explain
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/bearergate/bearergate/internal/trace"
+)
+
+// Request is what a client would send through Envoy.
+type Request struct {
+	Method, Host, Path string
+	Token              string // without the scheme; empty sends no Authorization
+	Rule               string // as context_extensions would name it; empty matches
+}
+
+// Walk is what happened to a request.
+type Walk struct {
+	Steps    []trace.Step    `json:"steps"`
+	Reason   string          `json:"reason"`
+	Allowed  bool            `json:"allowed"`
+	Response json.RawMessage `json:"response"` // the CheckResponse
+}
+
+// Checker is met by the Check server of package envoy.
+type Checker interface {
+	Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error)
+}
+
+// Run sends the request through checks and returns its walk.
+func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
+	ctx, recorder := trace.With(ctx)
+	response, err := checks.Check(ctx, r.check())
+	if err != nil {
+		return nil, err
+	}
+	raw, err := protojson.Marshal(response)
+	if err != nil {
+		return nil, fmt.Errorf("response: %w", err)
+	}
+	return &Walk{
+		Steps:    recorder.Steps(),
+		Reason:   response.GetDynamicMetadata().GetFields()["reason"].GetStringValue(),
+		Allowed:  response.GetOkResponse() != nil,
+		Response: raw,
+	}, nil
+}
+
+func (r Request) check() *authv3.CheckRequest {
+	headers := map[string]string{":method": r.Method, ":authority": r.Host, ":path": r.Path}
+	if r.Token != "" {
+		headers["authorization"] = "Bearer " + r.Token
+	}
+	attributes := &authv3.AttributeContext{
+		Request: &authv3.AttributeContext_Request{
+			Http: &authv3.AttributeContext_HttpRequest{Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https", Headers: headers},
+		},
+	}
+	if r.Rule != "" {
+		attributes.ContextExtensions = map[string]string{"bearergate.rule": r.Rule}
+	}
+	return &authv3.CheckRequest{Attributes: attributes}
+}
+
+// Text writes the walk for people.
+func (w *Walk) Text(out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	for _, s := range w.Steps {
+		fmt.Fprintf(table, "%s\t%s %s\t%s\n", s.Result, s.Room, s.Name, words(s))
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(out, "\nreason: %s\nresponse: %s\n", w.Reason, w.Response)
+	return err
+}
+
+func words(s trace.Step) string {
+	text := s.Detail
+	if s.Got != "" {
+		text = join(text, "got "+s.Got)
+	}
+	if s.Want != "" {
+		text = join(text, "want "+s.Want)
+	}
+	return text
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + ", " + b
+}
+
+// JSON writes the walk for programs.
+func (w *Walk) JSON(out io.Writer) error {
+	encoder := json.NewEncoder(out)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(w)
+}

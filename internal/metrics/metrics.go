@@ -1,0 +1,184 @@
+// Package metrics holds the Prometheus metrics of CONTRACT.md §7. Labels come
+// from closed sets only: reasons, results, configured issuers.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// Metrics is a registry of its own. Its methods are safe for concurrent use.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	checks   map[authz.Reason]prometheus.Counter
+	duration map[string]prometheus.Observer
+
+	cache             *prometheus.CounterVec
+	introspections    *prometheus.CounterVec
+	introspectionTime *prometheus.HistogramVec
+	breaker           *prometheus.GaugeVec
+	keys              *prometheus.CounterVec
+	keysSuccess       *prometheus.GaugeVec
+	discoveries       *prometheus.CounterVec
+	ready             *prometheus.GaugeVec
+	reloads           *prometheus.CounterVec
+}
+
+// The values of the label decision.
+const (
+	allow = "allow"
+	deny  = "deny"
+	serve = "serve" // a metadata document
+)
+
+func decision(r authz.Reason) string {
+	switch {
+	case r.Allows():
+		return allow
+	case r == authz.Metadata:
+		return serve
+	}
+	return deny
+}
+
+// New returns metrics that show version and commit.
+func New(version, commit string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), checks: map[authz.Reason]prometheus.Counter{}, duration: map[string]prometheus.Observer{}}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "bearergate", Name: name, Help: help}, labels)
+		m.registry.MustRegister(v)
+		return v
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "bearergate", Name: name, Help: help}, labels)
+		m.registry.MustRegister(v)
+		return v
+	}
+	histogram := func(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
+		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "bearergate", Name: name, Help: help, Buckets: buckets}, []string{label})
+		m.registry.MustRegister(v)
+		return v
+	}
+	checks := counter("checks_total", "Decisions by reason.", "decision", "reason")
+	for _, r := range authz.Reasons() {
+		m.checks[r] = checks.WithLabelValues(decision(r), r.String())
+	}
+	duration := histogram("check_duration_seconds", "Time to decide.", []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, "decision")
+	for _, d := range []string{allow, deny, serve} {
+		m.duration[d] = duration.WithLabelValues(d)
+	}
+	m.cache = counter("cache_requests_total", "Look-ups in the caches.", "cache", "result")
+	m.introspections = counter("introspection_requests_total", "Calls to introspection endpoints.", "issuer", "result")
+	m.introspectionTime = histogram("introspection_duration_seconds", "Time of a call to an introspection endpoint.", prometheus.DefBuckets, "issuer")
+	m.breaker = gauge("introspection_breaker_open", "1 while the circuit breaker of an introspection endpoint lets no or only trial calls through.", "issuer")
+	m.keys = counter("jwks_refreshes_total", "Fetches of the JWKS, alarms about its keys included as failures.", "issuer", "result")
+	m.keysSuccess = gauge("jwks_last_success_timestamp_seconds", "When the keys were last fetched.", "issuer")
+	m.discoveries = counter("discovery_refreshes_total", "Fetches of the metadata document.", "issuer", "result")
+	m.ready = gauge("issuer_ready", "1 when tokens of the issuer can be decided.", "issuer")
+	m.reloads = counter("config_reloads_total", "Reloads of the configuration.", "result")
+	m.reloads.WithLabelValues(success)
+	m.reloads.WithLabelValues(failure)
+	gauge("build_info", "Always 1.", "version", "commit", "go_version").WithLabelValues(version, commit, runtime.Version()).Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// The values of the label result of a refresh or reload.
+const (
+	success = "success"
+	failure = "failure"
+)
+
+func result(err error) string {
+	if err != nil {
+		return failure
+	}
+	return success
+}
+
+// Observe counts a decision; it is an envoy.Observer.
+func (m *Metrics) Observe(_ authz.Request, d authz.Decision, took time.Duration) {
+	counter, ok := m.checks[d.Reason]
+	if !ok {
+		counter = m.checks[authz.Internal]
+	}
+	counter.Inc()
+	m.duration[decision(d.Reason)].Observe(took.Seconds())
+}
+
+// DiscoveryHooks count refreshes.
+func (m *Metrics) DiscoveryHooks() discovery.Hooks {
+	return discovery.Hooks{
+		Discovery: func(issuer string, err error) { m.discoveries.WithLabelValues(issuer, result(err)).Inc() },
+		Keys: func(issuer string, err error) {
+			m.keys.WithLabelValues(issuer, result(err)).Inc()
+			if err == nil {
+				m.keysSuccess.WithLabelValues(issuer).SetToCurrentTime()
+			}
+		},
+	}
+}
+
+// ValidationHooks count look-ups and introspection calls.
+func (m *Metrics) ValidationHooks() validation.Hooks {
+	return validation.Hooks{
+		Cache: func(cache, result string) { m.cache.WithLabelValues(cache, result).Inc() },
+		Introspection: func(issuer, result string, took time.Duration) {
+			m.introspections.WithLabelValues(issuer, result).Inc()
+			m.introspectionTime.WithLabelValues(issuer).Observe(took.Seconds())
+		},
+		Breaker: func(issuer string, open bool) { m.breaker.WithLabelValues(issuer).Set(number(open)) },
+	}
+}
+
+// Reload counts a reload of the configuration.
+func (m *Metrics) Reload(err error) { m.reloads.WithLabelValues(result(err)).Inc() }
+
+// Forget drops the series of an issuer that is no longer configured.
+func (m *Metrics) Forget(issuer string) {
+	labels := prometheus.Labels{"issuer": issuer}
+	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
+		m.introspections, m.introspectionTime, m.breaker, m.keys, m.keysSuccess, m.discoveries, m.ready,
+	} {
+		v.DeletePartialMatch(labels)
+	}
+}
+
+// State is what is asked for when the metrics are read.
+type State interface {
+	Issuers() map[string]error // nil: tokens of the issuer can be decided
+	Entries() map[string]int   // of the caches, by name
+}
+
+// Handler serves the metrics, with the readiness and cache sizes of state.
+func (m *Metrics) Handler(state State) http.Handler {
+	entries := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "bearergate", Name: "cache_entries", Help: "Entries in the caches."}, []string{"cache"})
+	m.registry.MustRegister(entries)
+	serve := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for cache, n := range state.Entries() {
+			entries.WithLabelValues(cache).Set(float64(n))
+		}
+		for issuer, err := range state.Issuers() {
+			m.ready.WithLabelValues(issuer).Set(number(err == nil))
+		}
+		serve.ServeHTTP(w, r)
+	})
+}
+
+func number(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,212 @@
+// Package service puts the rooms together, leaf to root, and keeps them
+// together while it runs: one unit per issuer, one policy above them, one
+// Check server that answers by the policy in use. It decides nothing about
+// tokens or requests.
+package service
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// retireAfter is how long a replaced unit still answers the requests that
+// began under the configuration before; longer than any sensible deadline.
+const retireAfter = 30 * time.Second
+
+// Service is a running set of units and the policy above them.
+type Service struct {
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	checks  *envoy.Server
+
+	mu    sync.Mutex
+	units []*unit
+
+	closing chan struct{}
+	retired sync.WaitGroup
+}
+
+// New returns a service that denies everything until [Service.Apply].
+func New(log *slog.Logger, m *metrics.Metrics) *Service {
+	return &Service{log: log, metrics: m, checks: envoy.NewServer(m.Observe, log), closing: make(chan struct{})}
+}
+
+// Apply builds what cfg says and swaps it in between two requests. Units whose
+// issuer is unchanged go on with their keys and caches. After an error the
+// service is as it was before.
+func (s *Service) Apply(cfg *config.Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	units, fresh, err := s.assemble(cfg)
+	if err != nil {
+		return err
+	}
+	policy, err := s.policy(cfg, units)
+	if err != nil {
+		stopAll(fresh)
+		return err
+	}
+	for _, u := range fresh {
+		u.start()
+	}
+	for i, u := range units {
+		u.issuer.Resize(cfg.Validation(i).Cache.MaxEntries)
+	}
+	s.checks.Use(policy)
+	gone := without(s.units, units)
+	s.units = units
+	s.retire(gone)
+	return nil
+}
+
+// assemble returns the units of cfg in order, and those of them that are new.
+func (s *Service) assemble(cfg *config.Config) (units, fresh []*unit, err error) {
+	for i := range cfg.Issuers {
+		if u := s.running(cfg, i); u != nil {
+			units = append(units, u)
+			continue
+		}
+		u, err := s.newUnit(cfg, i)
+		if err != nil {
+			stopAll(fresh)
+			return nil, nil, err
+		}
+		units, fresh = append(units, u), append(fresh, u)
+	}
+	return units, fresh, nil
+}
+
+func (s *Service) running(cfg *config.Config, i int) *unit {
+	for _, u := range s.units {
+		if u.serves(cfg, i) {
+			return u
+		}
+	}
+	return nil
+}
+
+func (s *Service) policy(cfg *config.Config, units []*unit) (*authz.Policy, error) {
+	issuers := make([]*validation.Issuer, len(units))
+	for i, u := range units {
+		issuers[i] = u.issuer
+	}
+	set, err := validation.NewSet(issuers...)
+	if err != nil {
+		return nil, err
+	}
+	return authz.New(cfg.Authz(), set)
+}
+
+// retire stops units that no new request will meet, once those under way are
+// through, and drops the metrics of issuers that are no longer configured.
+func (s *Service) retire(units []*unit) {
+	if len(units) == 0 {
+		return
+	}
+	s.retired.Go(func() {
+		select {
+		case <-time.After(retireAfter):
+		case <-s.closing:
+		}
+		stopAll(units)
+		configured := s.Issuers()
+		for _, u := range units {
+			if _, ok := configured[u.discovery.Issuer]; !ok {
+				s.metrics.Forget(u.discovery.Issuer)
+			}
+		}
+	})
+}
+
+// Issuers returns nil or the reason of each issuer that cannot be decided now.
+func (s *Service) Issuers() map[string]error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	states := make(map[string]error, len(s.units))
+	for _, u := range s.units {
+		err := u.server.Ready()
+		states[u.discovery.Issuer] = err
+	}
+	return states
+}
+
+// Ready returns nil when every issuer can be decided.
+func (s *Service) Ready() error {
+	states := s.Issuers()
+	if len(states) == 0 {
+		return errors.New("no configuration in use yet")
+	}
+	var problems []error
+	for issuer, err := range states {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("issuer %s: %w", issuer, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// Entries counts what the caches of all issuers hold, by cache.
+func (s *Service) Entries() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]int{}
+	for _, u := range s.units {
+		for cache, n := range u.issuer.Entries() {
+			all[cache] += n
+		}
+	}
+	return all
+}
+
+// Checks returns the Check server.
+func (s *Service) Checks() *envoy.Server { return s.checks }
+
+// Close stops every unit, after the calls under way.
+func (s *Service) Close() {
+	close(s.closing)
+	s.retired.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stopAll(s.units)
+	s.units = nil
+}
+
+func stopAll(units []*unit) {
+	for _, u := range units {
+		u.stop()
+	}
+}
+
+func without(units, keep []*unit) []*unit {
+	var gone []*unit
+	for _, u := range units {
+		if !slices.Contains(keep, u) {
+			gone = append(gone, u)
+		}
+	}
+	return gone
+}
+
+// Check builds everything that cfg needs, without starting it, and returns
+// what would keep [Service.Apply] from succeeding.
+func (s *Service) Check(cfg *config.Config) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	units, fresh, err := s.assemble(cfg)
+	if err != nil {
+		return err
+	}
+	defer stopAll(fresh)
+	_, err = s.policy(cfg, units)
+	return err
+}

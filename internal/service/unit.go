@@ -1,0 +1,83 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/safehttp"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// unit is everything that belongs to one issuer: what it publishes, its keys,
+// its cache, its connections. A unit never changes; a reload keeps it or
+// replaces it whole, so one issuer's trouble stays its own.
+type unit struct {
+	discovery  discovery.Config
+	validation validation.Config
+
+	client *http.Client
+	server *discovery.Server
+	issuer *validation.Issuer
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// newUnit builds the unit of the issuer at index i.
+func (s *Service) newUnit(cfg *config.Config, i int) (*unit, error) {
+	u := &unit{discovery: cfg.Discovery(i), validation: cfg.Validation(i), done: make(chan struct{})}
+	log := s.log.With("issuer", u.discovery.Issuer)
+	certificate, err := validation.ClientCertificate(u.validation, log)
+	if err != nil {
+		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
+	}
+	u.client, err = safehttp.New(safehttp.Options{
+		Timeout:           u.validation.RequestTimeout,
+		CAFile:            u.validation.CAFile,
+		InsecureHTTP:      u.validation.InsecureHTTP,
+		ClientCertificate: certificate,
+		Log:               log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
+	}
+	u.server, err = discovery.New(u.discovery, discovery.Options{Client: u.client, Log: log, Hooks: s.metrics.DiscoveryHooks()})
+	if err != nil {
+		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
+	}
+	u.issuer, err = validation.NewIssuer(u.validation, validation.Options{Source: u.server, Client: u.client, Log: log, Hooks: s.metrics.ValidationHooks()})
+	if err != nil {
+		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
+	}
+	return u, nil
+}
+
+// start runs the unit's background work until stop.
+func (u *unit) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	u.cancel = cancel
+	go func() {
+		defer close(u.done)
+		u.server.Run(ctx)
+	}()
+}
+
+func (u *unit) stop() {
+	if u.cancel != nil {
+		u.cancel()
+		<-u.done
+	}
+	u.issuer.Close()
+	u.client.CloseIdleConnections()
+}
+
+// serves says whether the unit is what cfg wants at index i, the size of its
+// cache aside: that can change without losing what is in it.
+func (u *unit) serves(cfg *config.Config, i int) bool {
+	want := cfg.Validation(i)
+	want.Cache.MaxEntries = u.validation.Cache.MaxEntries
+	return reflect.DeepEqual(u.discovery, cfg.Discovery(i)) && reflect.DeepEqual(u.validation, want)
+}

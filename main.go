@@ -1,0 +1,233 @@
+// Command bearergate is an Envoy external-authorization service that decides
+// by OAuth 2.0 access tokens. This file holds its commands and their wiring.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/admin"
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/internal/service"
+)
+
+// Set by the linker.
+var (
+	version = "dev"
+	commit  = "unknown"
+)
+
+// Exit statuses of CONTRACT §1.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// failure is an error of a command that was called rightly.
+type failure struct{ error }
+
+// run executes one command and returns its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := commands(stdout, stderr)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, err)
+	if errors.As(err, new(failure)) {
+		return exitFailure
+	}
+	return exitUsage
+}
+
+func commands(stdout, stderr io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "bearergate",
+		Short:         "Envoy external authorization by OAuth 2.0 access tokens",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(serveCommand(stderr), validateCommand(stdout, stderr), healthCommand(), versionCommand(stdout))
+	return root
+}
+
+// configFlag adds --config; its default is $BEARERGATE_CONFIG, else bearergate.yaml.
+func configFlag(cmd *cobra.Command) *string {
+	path := os.Getenv("BEARERGATE_CONFIG")
+	if path == "" {
+		path = "bearergate.yaml"
+	}
+	return cmd.Flags().String("config", path, "configuration file (.yaml, .yml, .toml or .json)")
+}
+
+func serveCommand(stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{Use: "serve", Short: "Run the service until SIGTERM or SIGINT, then drain", Args: cobra.NoArgs}
+	path := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := serve(cmd.Context(), *path, stderr); err != nil {
+			return failure{err}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func validateCommand(stdout, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{Use: "validate", Short: "Check the configuration without listening", Args: cobra.NoArgs}
+	path := configFlag(cmd)
+	cmd.RunE = func(*cobra.Command, []string) error {
+		cfg, err := config.Load(*path, os.LookupEnv)
+		if err != nil {
+			return failure{err}
+		}
+		log := slog.New(slog.DiscardHandler)
+		svc := service.New(log, metrics.New(version, commit))
+		defer svc.Close()
+		if err := svc.Check(cfg); err != nil {
+			return failure{fmt.Errorf("%s: %w", *path, err)}
+		}
+		for _, w := range cfg.Warnings() {
+			fmt.Fprintf(stderr, "%s: warning: %s\n", *path, w)
+		}
+		fmt.Fprintf(stdout, "%s: valid\n", *path)
+		return nil
+	}
+	return cmd
+}
+
+func healthCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "health", Short: "Ask the gRPC health service", Args: cobra.NoArgs}
+	address := cmd.Flags().String("address", "127.0.0.1:9191", "gRPC address, host:port or unix:///path")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := health(cmd.Context(), *address); err != nil {
+			return failure{err}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func versionCommand(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{Use: "version", Short: "Print version, commit and Go version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
+		fmt.Fprintf(stdout, "bearergate %s (commit %s, %s)\n", version, commit, runtime.Version())
+	}}
+}
+
+// health returns nil when the service at address says SERVING.
+func health(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	answer, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{})
+	if err != nil {
+		return err
+	}
+	if answer.Status != healthv1.HealthCheckResponse_SERVING {
+		return fmt.Errorf("health of %s: got %s, want SERVING", address, answer.Status)
+	}
+	return nil
+}
+
+// serve runs the service of the file at path until ctx ends, then drains.
+func serve(ctx context.Context, path string, stderr io.Writer) error {
+	load := func() (*config.Config, error) { return config.Load(path, os.LookupEnv) }
+	cfg, err := load()
+	if err != nil {
+		return err
+	}
+	log := logger(cfg.Log, stderr)
+	for _, w := range cfg.Warnings() {
+		log.Warn(w)
+	}
+	m := metrics.New(version, commit)
+	svc := service.New(log, m)
+	defer svc.Close()
+	if err := svc.Apply(cfg); err != nil {
+		return err
+	}
+
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	go svc.Watch(background, path, load, reload)
+	return listen(ctx, cfg, svc, m, log)
+}
+
+// listen opens both listeners, and serves until ctx ends or one of them fails.
+func listen(ctx context.Context, cfg *config.Config, svc *service.Service, m *metrics.Metrics, log *slog.Logger) error {
+	lis, err := envoy.Listen(cfg.Envoy())
+	if err != nil {
+		return err
+	}
+	checks, err := envoy.NewGRPC(cfg.Envoy(), svc.Checks(), svc.Ready, log)
+	if err != nil {
+		return errors.Join(err, lis.Close())
+	}
+	adminListener, err := net.Listen("tcp", cfg.Server.AdminAddress)
+	if err != nil {
+		return errors.Join(err, lis.Close())
+	}
+	pages := &http.Server{
+		Handler:           admin.New(admin.Options{Issuers: svc.Issuers, Draining: checks.Draining, Metrics: m.Handler(svc), Version: version}),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+	}
+	failed := make(chan error, 2)
+	go func() { failed <- checks.Serve(lis) }()
+	go func() { failed <- pages.Serve(adminListener) }()
+	log.Info("serving", "grpc_address", lis.Addr().String(), "admin_address", adminListener.Addr().String(), "version", version)
+
+	select {
+	case err := <-failed:
+		return errors.Join(err, pages.Close())
+	case <-ctx.Done():
+	}
+	log.Info("draining")
+	checks.Drain(context.WithoutCancel(ctx))
+	return pages.Close()
+}
+
+func logger(cfg config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Level)) // config.Load has checked it
+	options := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, options))
+	}
+	return slog.New(slog.NewJSONHandler(w, options))
+}
