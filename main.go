@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"syscall"
@@ -24,6 +25,7 @@ import (
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/admin"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/demo"
 	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/service"
 )
@@ -74,7 +76,10 @@ func commands(stdout, stderr io.Writer) *cobra.Command {
 	}
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(serveCommand(stderr), validateCommand(stdout, stderr), healthCommand(), versionCommand(stdout))
+	root.AddCommand(
+		serveCommand(stderr), validateCommand(stdout, stderr), demoCommand(stdout, stderr),
+		healthCommand(), versionCommand(stdout),
+	)
 	return root
 }
 
@@ -117,6 +122,26 @@ func validateCommand(stdout, stderr io.Writer) *cobra.Command {
 			fmt.Fprintf(stderr, "%s: warning: %s\n", *path, w)
 		}
 		fmt.Fprintf(stdout, "%s: valid\n", *path)
+		return nil
+	}
+	return cmd
+}
+
+func demoCommand(stdout, stderr io.Writer) *cobra.Command {
+	cmd := &cobra.Command{Use: "demo", Short: "Run Bearergate behind a real Envoy, with everything it needs", Args: cobra.NoArgs}
+	check := cmd.Flags().Bool("check", false, "send the requests instead of printing them, and end")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		binary := os.Getenv("ENVOY")
+		if binary == "" {
+			binary, _ = exec.LookPath("envoy") // none is no failure: the demo says so
+		}
+		err := demo.Run(cmd.Context(), demo.Options{
+			Envoy: binary, Check: *check, Out: stdout,
+			Serve: func(ctx context.Context, file string) error { return serve(ctx, file, stderr) },
+		})
+		if err != nil {
+			return failure{err}
+		}
 		return nil
 	}
 	return cmd

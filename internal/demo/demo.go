@@ -1,0 +1,235 @@
+// Package demo runs the main job on one machine: a development authorization
+// server, an upstream that echoes what it got, Bearergate as `serve` runs it,
+// and a real Envoy in front. It is no way to run Bearergate for anybody else.
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	chains "github.com/bearergate/bearergate/envoy/config"
+	"github.com/bearergate/bearergate/internal/devissuer"
+)
+
+const (
+	audience     = "demo-api"
+	preferred    = "127.0.0.1:10000" // where Envoy listens, if it can
+	startTimeout = 30 * time.Second
+)
+
+// Options are what the demo needs from outside.
+type Options struct {
+	Envoy string // binary; empty: none was found
+	Check bool   // send the requests, compare, and end
+	Out   io.Writer
+	Serve func(ctx context.Context, configFile string) error
+}
+
+// Run starts everything, prints what to try, and stops when ctx ends.
+func Run(ctx context.Context, o Options) error {
+	began := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "bearergate-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	p, err := prepare(dir)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	stopped := make(chan error, 1)
+	go func() { stopped <- o.Serve(ctx, p.configFile) }()
+	defer func() { cancel(); <-stopped }()
+	if err := p.wait(ctx, "Bearergate", "http://"+p.admin+"/readyz", http.StatusOK); err != nil {
+		return err
+	}
+	if o.Envoy == "" {
+		return o.withoutEnvoy(ctx, p)
+	}
+	envoy, err := startEnvoy(ctx, o.Envoy, p)
+	if err != nil {
+		return err
+	}
+	defer func() { cancel(); _ = envoy.Wait() }()
+	if err := p.wait(ctx, "Envoy", "http://"+p.addresses.Listener+"/", http.StatusUnauthorized); err != nil {
+		return fmt.Errorf("%w\n%s", err, p.envoyLog())
+	}
+	steps := p.steps()
+	if err := send(ctx, steps[0]); err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Out, "The first request was allowed through Envoy after %.1f s.\n\n", time.Since(began).Seconds())
+	if o.Check {
+		return checkAll(ctx, o.Out, steps)
+	}
+	for _, s := range steps {
+		fmt.Fprintf(o.Out, "# %s: %d\n%s\n\n", s.title, s.want, s.curl())
+	}
+	fmt.Fprintf(o.Out, "Metrics and status: http://%s/   Stop with Ctrl-C.\n", p.admin)
+	<-ctx.Done()
+	return nil
+}
+
+func (o Options) withoutEnvoy(ctx context.Context, p *parts) error {
+	fmt.Fprintln(o.Out, "missing: no Envoy binary ($ENVOY, or envoy on PATH); `make demo` fetches one")
+	if o.Check {
+		return errors.New("nothing to check without an Envoy")
+	}
+	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n", p.addresses.Bearergate, p.admin)
+	<-ctx.Done()
+	return nil
+}
+
+// parts are the pieces around Bearergate and Envoy.
+type parts struct {
+	dir        string
+	issuer     *devissuer.Issuer
+	servers    []*http.Server
+	addresses  chains.Addresses
+	admin      string
+	configFile string
+}
+
+func prepare(dir string) (*parts, error) {
+	p := &parts{dir: dir}
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	secret := rand.Text()
+	p.issuer = devissuer.New("http://"+lis.Addr().String(), map[string]string{"bearergate": secret})
+	p.serve(lis, p.issuer)
+	up, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p.serve(up, http.HandlerFunc(echo))
+	p.addresses.Upstream = up.Addr().String()
+	p.addresses.Listener = preferred
+	for _, to := range []*string{&p.addresses.Listener, &p.addresses.Bearergate, &p.addresses.Admin, &p.admin} {
+		if *to, err = free(*to); err != nil {
+			return nil, err
+		}
+	}
+	p.configFile = filepath.Join(dir, "bearergate.yaml")
+	return p, os.WriteFile(p.configFile, []byte(p.configuration(secret)), 0o600)
+}
+
+func (p *parts) configuration(secret string) string {
+	return fmt.Sprintf(`server: {grpc_address: %q, admin_address: %q}
+log: {level: info, format: text}
+auth:
+  issuer: %q
+  audience: %s
+  token_validation: both
+  client_id: bearergate
+  client_secret: %q
+  insecure_http: true
+rules:
+  - name: orders
+    match: {paths: ["/orders/**"]}
+    scopes: [orders:read]
+`, p.addresses.Bearergate, p.admin, p.issuer.URL(), audience, secret)
+}
+
+func (p *parts) serve(lis net.Listener, h http.Handler) {
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	p.servers = append(p.servers, s)
+	go func() { _ = s.Serve(lis) }()
+}
+
+func (p *parts) close() {
+	for _, s := range p.servers {
+		_ = s.Close()
+	}
+}
+
+// free returns address if nobody listens there, else another one.
+func free(address string) (string, error) {
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	lis, err := net.Listen("tcp", address)
+	if err != nil {
+		if lis, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return "", err
+		}
+	}
+	defer lis.Close()
+	return lis.Addr().String(), nil
+}
+
+// echo answers with the request as the upstream sees it.
+func echo(w http.ResponseWriter, r *http.Request) {
+	headers := map[string]string{}
+	for name := range r.Header {
+		headers[name] = r.Header.Get(name)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	_ = encoder.Encode(map[string]any{"method": r.Method, "path": r.URL.RequestURI(), "headers": headers})
+}
+
+func startEnvoy(ctx context.Context, binary string, p *parts) (*exec.Cmd, error) {
+	bootstrap, err := chains.Plain(p.addresses)
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(p.dir, "envoy.yaml")
+	if err := os.WriteFile(file, []byte(bootstrap), 0o600); err != nil {
+		return nil, err
+	}
+	output, err := os.Create(filepath.Join(p.dir, "envoy.log"))
+	if err != nil {
+		return nil, err
+	}
+	defer output.Close()
+	cmd := exec.CommandContext(ctx, binary, "-c", file, "--log-level", "warn", "--disable-hot-restart", "--concurrency", "2") //nolint:gosec // the operator's Envoy
+	cmd.Stdout, cmd.Stderr = output, output
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd, cmd.Start()
+}
+
+func (p *parts) envoyLog() string {
+	content, _ := os.ReadFile(filepath.Join(p.dir, "envoy.log"))
+	return string(content)
+}
+
+// wait asks url until it answers with status.
+func (p *parts) wait(ctx context.Context, what, url string, status int) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == status {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not get ready within %s", what, startTimeout)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
