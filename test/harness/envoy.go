@@ -1,0 +1,103 @@
+package harness
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	chains "github.com/bearergate/bearergate/envoy/config"
+)
+
+var envoyBinary = sync.OnceValues(func() (string, error) {
+	cmd := exec.Command(filepath.Join(root(), "test", "tools", "envoy.sh"))
+	cmd.Stderr = os.Stderr
+	path, err := cmd.Output()
+	return strings.TrimSpace(string(path)), err
+})
+
+// EnvoyBinary returns a real Envoy, fetched if need be.
+func EnvoyBinary(t testing.TB) string {
+	t.Helper()
+	binary, err := envoyBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// Envoy is a running Envoy.
+type Envoy struct {
+	*Process
+
+	URL   string
+	Admin string
+}
+
+// Gateway starts Envoy with envoy/config/envoy.yaml in front of upstream, and
+// with changes to the file: old, new, old, new.
+func Gateway(t testing.TB, bearergate, upstream string, changes ...string) *Envoy {
+	t.Helper()
+	a := chains.Addresses{Listener: Free(t), Bearergate: bearergate, Upstream: upstream, Admin: Free(t)}
+	bootstrap, err := chains.Plain(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartEnvoy(t, a, bootstrap, changes...)
+}
+
+// StartEnvoy starts Envoy with a bootstrap.
+func StartEnvoy(t testing.TB, a chains.Addresses, bootstrap string, changes ...string) *Envoy {
+	t.Helper()
+	for i := 0; i < len(changes); i += 2 {
+		if !strings.Contains(bootstrap, changes[i]) {
+			t.Fatalf("the chain has no %q", changes[i])
+		}
+		bootstrap = strings.ReplaceAll(bootstrap, changes[i], changes[i+1])
+	}
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, []byte(bootstrap), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := &Envoy{URL: "http://" + a.Listener, Admin: "http://" + a.Admin}
+	e.Process = Run(t, nil, EnvoyBinary(t), "-c", file, "--log-level", "warn", "--disable-hot-restart", "--concurrency", "2")
+	e.Wait(t, e.Admin+"/ready", http.StatusOK)
+	return e
+}
+
+// Upstream records the requests that reach it.
+type Upstream struct {
+	Address string
+
+	mu   sync.Mutex
+	seen []*http.Request
+}
+
+// Echo starts an upstream that answers 200.
+func Echo(t testing.TB) *Upstream {
+	t.Helper()
+	u := &Upstream{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		u.mu.Lock()
+		u.seen = append(u.seen, r.Clone(r.Context()))
+		u.mu.Unlock()
+		w.WriteHeader(http.StatusOK)
+	}))
+	t.Cleanup(server.Close)
+	u.Address = server.Listener.Addr().(*net.TCPAddr).String()
+	return u
+}
+
+// Take returns the requests since the last Take.
+func (u *Upstream) Take() []*http.Request {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	seen := u.seen
+	u.seen = nil
+	return seen
+}
