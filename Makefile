@@ -1,15 +1,29 @@
-GO      ?= go
-VERSION ?= dev
-COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
-LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GO       ?= go
+VERSION  ?= dev
+COMMIT   ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS   = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+FUZZTIME ?= 2s
 
-.PHONY: demo test build
+.PHONY: demo test build fuzz bench
 demo: build ## run Bearergate behind a real Envoy and print requests to try
-	@ENVOY=$$(test/tools/envoy.sh) && ENVOY=$$ENVOY bin/bearergate demo $(DEMO)
+	@ENVOY=$$(test/tools/envoy.sh) && export ENVOY && exec bin/bearergate demo $(DEMO)
+
+test: tools ## pass the tests: units, seconds of fuzzing, everything against a real Envoy
+	$(GO) vet ./...
+	$(GO) test -race ./...
+	test/tools/fuzz.sh $(FUZZTIME)
+	cd test && $(GO) vet ./... && $(GO) test -race ./...
+
+.PHONY: tools
+tools: # what the tests need, each fetched once into .cache
+	@test/tools/envoy.sh >/dev/null
+	@test/tools/oidc-provider.sh >/dev/null
 
 build: ## build bin/bearergate
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/bearergate .
 
-test: ## pass the tests
-	$(GO) vet ./...
-	$(GO) test -race ./...
+fuzz: ## fuzz each parser of foreign bytes for a minute
+	test/tools/fuzz.sh 60s
+
+bench: ## time and allocations of a Check
+	$(GO) test -run '^$$' -bench . -benchmem ./internal/service ./validation ./authz

@@ -57,8 +57,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := commands(stdout, stderr)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err == nil {
+	switch {
+	case err == nil:
 		return exitOK
+	case errors.Is(err, errDenied):
+		return exitDenied
 	}
 	fmt.Fprintln(stderr, err)
 	if errors.As(err, new(failure)) {
@@ -77,7 +80,7 @@ func commands(stdout, stderr io.Writer) *cobra.Command {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.AddCommand(
-		serveCommand(stderr), validateCommand(stdout, stderr), demoCommand(stdout, stderr),
+		serveCommand(stderr), validateCommand(stdout, stderr), explainCommand(stdout), demoCommand(stdout, stderr),
 		healthCommand(), versionCommand(stdout),
 	)
 	return root
@@ -107,7 +110,8 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 func validateCommand(stdout, stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{Use: "validate", Short: "Check the configuration without listening", Args: cobra.NoArgs}
 	path := configFlag(cmd)
-	cmd.RunE = func(*cobra.Command, []string) error {
+	asking := cmd.Flags().Bool("online", false, "ask the authorization servers too: metadata, keys, our credentials")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := config.Load(*path, os.LookupEnv)
 		if err != nil {
 			return failure{err}
@@ -120,6 +124,11 @@ func validateCommand(stdout, stderr io.Writer) *cobra.Command {
 		}
 		for _, w := range cfg.Warnings() {
 			fmt.Fprintf(stderr, "%s: warning: %s\n", *path, w)
+		}
+		if *asking {
+			if err := validateOnline(cmd.Context(), *path, stdout); err != nil {
+				return failure{err}
+			}
 		}
 		fmt.Fprintf(stdout, "%s: valid\n", *path)
 		return nil

@@ -216,6 +216,19 @@ func (s *Server) Ready() error {
 	return nil
 }
 
+// Failing says whether the last fetch of anything failed: what is not ready then
+// is not just slow.
+func (s *Server) Failing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, err := range s.problems {
+		if err != nil {
+			return true
+		}
+	}
+	return false
+}
+
 func (s *Server) current() (*keySet, error) {
 	set := s.keys.Load()
 	if set == nil || s.now().Sub(set.fetched) > s.cfg.MaxStale {

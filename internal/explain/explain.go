@@ -4,6 +4,7 @@
 package explain
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/trace"
 )
 
@@ -27,7 +29,7 @@ type Request struct {
 type Walk struct {
 	Steps    []trace.Step    `json:"steps"`
 	Reason   string          `json:"reason"`
-	Allowed  bool            `json:"allowed"`
+	Allowed  bool            `json:"allowed"` // or answered with a document
 	Response json.RawMessage `json:"response"` // the CheckResponse
 }
 
@@ -47,11 +49,16 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("response: %w", err)
 	}
+	var compact bytes.Buffer // protojson varies its spaces on purpose
+	if err := json.Compact(&compact, raw); err != nil {
+		return nil, fmt.Errorf("response: %w", err)
+	}
+	reason := response.GetDynamicMetadata().GetFields()["reason"].GetStringValue()
 	return &Walk{
 		Steps:    recorder.Steps(),
-		Reason:   response.GetDynamicMetadata().GetFields()["reason"].GetStringValue(),
-		Allowed:  response.GetOkResponse() != nil,
-		Response: raw,
+		Reason:   reason,
+		Allowed:  response.GetOkResponse() != nil || reason == authz.Metadata.String(),
+		Response: compact.Bytes(),
 	}, nil
 }
 
