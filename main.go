@@ -195,8 +195,8 @@ func health(ctx context.Context, address string) error {
 
 // serve runs the service of the file at path until ctx ends, then drains.
 func serve(ctx context.Context, path string, stderr io.Writer) error {
-	load := func() (*config.Config, error) { return config.Load(path, os.LookupEnv) }
-	cfg, err := load()
+	file := service.NewFile(path, func() (*config.Config, error) { return config.Load(path, os.LookupEnv) })
+	cfg, err := file.Load()
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 	defer signal.Stop(reload)
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	go svc.Watch(background, path, load, reload)
+	go svc.Watch(background, file, reload)
 	return listen(ctx, cfg, svc, m, log)
 }
 

@@ -149,6 +149,7 @@ func TestMistakes(t *testing.T) {
 		"type of value":        {"a.yaml", auth + "  clock_skew: 5\n", []string{":4:3: auth.clock_skew: got a number, want a duration"}},
 		"null":                 {"a.yaml", auth + "rules:\n", []string{":4:1: rules: got nothing, want a list"}},
 		"text for a flag":      {"a.yaml", auth + "forward_token: \"yes\"\n", []string{":4:1: forward_token: got a string, want true or false"}},
+		"flow in flow":         {"a.yaml", auth + "rules: [{name: a, scopes: [orders:read], nope: 1}]\n", []string{":4:42: rules[0].nope: unknown key"}},
 		"text for a list":      {"a.yaml", auth + "  required_scopes: a b\n", []string{":4:3: auth.required_scopes: got a string, want a list"}},
 		"variable missing":     {"a.yaml", auth + "  client_id: ${NOPE}\n", []string{`:4:3: auth.client_id: environment variable "NOPE" is not set`}},
 		"variable unclosed":    {"a.yaml", auth + "  client_id: ${NOPE\n", []string{":4:3: auth.client_id: ${ without }"}},

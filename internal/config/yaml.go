@@ -1,107 +1,100 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"regexp"
+	"strconv"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
+	"go.yaml.in/yaml/v3"
 )
 
 // readYAML reads one YAML document. Anchors, aliases, merge keys and tags are
 // refused: a configuration that decides who may enter reads as it stands.
 func readYAML(content []byte) (*node, error) {
-	file, err := parser.ParseBytes(content, 0)
-	if err != nil {
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	var document, second yaml.Node
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
+		return &node{kind: object, line: 1, column: 1}, nil
+	} else if err != nil {
 		return nil, yamlError(err)
 	}
-	var documents []ast.Node
-	for _, d := range file.Docs {
-		if d.Body != nil {
-			documents = append(documents, d.Body)
-		}
+	if err := decoder.Decode(&second); err == nil {
+		return nil, refuse(&second, "a second document, want one")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, yamlError(err)
 	}
-	switch len(documents) {
-	case 0:
-		return &node{kind: object, line: 1, column: 1}, nil
-	case 1:
-		return fromYAML(documents[0])
-	}
-	return nil, refuse(documents[1].GetToken(), "a second document, want one")
+	return fromYAML(document.Content[0])
 }
+
+// yamlLine finds the line in the parser's text: it gives it nowhere else.
+var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
 
 func yamlError(err error) error {
-	var syntax *yaml.SyntaxError
-	if errors.As(err, &syntax) && syntax.GetToken() != nil {
-		return refuse(syntax.GetToken(), syntax.GetMessage())
+	out := &syntaxError{line: 1, column: 1, message: "not YAML"}
+	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
+		out.line, _ = strconv.Atoi(m[1])
+		out.message = m[2]
 	}
-	return &syntaxError{line: 1, column: 1, message: "not YAML"}
+	return out
 }
 
-func refuse(t *token.Token, message string) error {
-	return &syntaxError{line: t.Position.Line, column: t.Position.Column, message: message}
+func refuse(n *yaml.Node, message string) error {
+	return &syntaxError{line: n.Line, column: n.Column, message: message}
 }
 
-func fromYAML(n ast.Node) (*node, error) {
-	t := n.GetToken()
-	out := &node{line: t.Position.Line, column: t.Position.Column}
-	switch v := n.(type) {
-	case *ast.MappingNode:
-		return out, out.addYAML(v.Values)
-	case *ast.MappingValueNode:
-		return out, out.addYAML([]*ast.MappingValueNode{v})
-	case *ast.SequenceNode:
+func fromYAML(n *yaml.Node) (*node, error) {
+	out := &node{line: n.Line, column: n.Column, text: n.Value}
+	switch {
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		return nil, refuse(n, "anchors and aliases are not supported")
+	case n.Style&yaml.TaggedStyle != 0:
+		return nil, refuse(n, "tags are not supported")
+	case n.Kind == yaml.MappingNode:
+		return out, out.addYAML(n.Content)
+	case n.Kind == yaml.SequenceNode:
 		out.kind = list
-		for _, item := range v.Values {
+		for _, item := range n.Content {
 			child, err := fromYAML(item)
 			if err != nil {
 				return nil, err
 			}
 			out.items = append(out.items, child)
 		}
-	case *ast.StringNode:
-		out.kind, out.text = text, v.Value
-	case *ast.LiteralNode:
-		out.kind, out.text = text, v.Value.Value
-	case *ast.IntegerNode:
-		out.kind, out.text = integer, fmt.Sprint(v.Value)
-	case *ast.FloatNode:
-		out.kind, out.text = float, v.Token.Value
-	case *ast.InfinityNode, *ast.NanNode:
-		out.kind, out.text = float, t.Value
-	case *ast.BoolNode:
-		out.kind, out.text = boolean, fmt.Sprint(v.Value)
-	case *ast.NullNode:
-		out.kind = null
-	case *ast.AnchorNode, *ast.AliasNode:
-		return nil, refuse(t, "anchors and aliases are not supported")
-	case *ast.TagNode:
-		return nil, refuse(t, "tags are not supported")
-	default:
-		return nil, refuse(t, "not supported")
+		return out, nil
+	}
+	kinds := map[string]kind{"!!str": text, "!!int": integer, "!!float": float, "!!bool": boolean, "!!null": null}
+	var ok bool
+	if out.kind, ok = kinds[n.ShortTag()]; !ok {
+		out.kind = other
+	}
+	if out.kind == boolean {
+		var b bool
+		if err := n.Decode(&b); err != nil {
+			return nil, refuse(n, "neither true nor false")
+		}
+		out.text = strconv.FormatBool(b)
 	}
 	return out, nil
 }
 
-func (n *node) addYAML(values []*ast.MappingValueNode) error {
+func (n *node) addYAML(content []*yaml.Node) error {
 	n.kind = object
-	for _, v := range values {
-		t := v.Key.GetToken()
-		if v.Key.IsMergeKey() {
-			return refuse(t, "merge keys are not supported")
+	for i := 0; i+1 < len(content); i += 2 {
+		key := content[i]
+		switch {
+		case key.ShortTag() == "!!merge":
+			return refuse(key, "merge keys are not supported")
+		case key.Kind != yaml.ScalarNode || key.Anchor != "":
+			return refuse(key, "a key that is not a plain name")
 		}
-		key, ok := v.Key.(ast.ScalarNode)
-		if !ok {
-			return refuse(t, "a key that is not a scalar")
-		}
-		name := fmt.Sprint(key.GetValue())
-		value, err := fromYAML(v.Value)
+		value, err := fromYAML(content[i+1])
 		if err != nil {
 			return err
 		}
-		if err := n.add(member{name: name, value: value, line: t.Position.Line, column: t.Position.Column}); err != nil {
+		if err := n.add(member{name: key.Value, value: value, line: key.Line, column: key.Column}); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ type Request struct {
 type Walk struct {
 	Steps    []trace.Step    `json:"steps"`
 	Reason   string          `json:"reason"`
-	Allowed  bool            `json:"allowed"` // or answered with a document
+	Allowed  bool            `json:"allowed"`  // or answered with a document
 	Response json.RawMessage `json:"response"` // the CheckResponse
 }
 

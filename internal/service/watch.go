@@ -14,32 +14,58 @@ import (
 // works on every file system.
 const watchInterval = 2 * time.Second
 
-// Watch applies the configuration of path again when its content changes, and
-// on every value of again (SIGHUP), until ctx ends. A configuration that cannot
-// be used is logged and counted, and the one in use stays.
-func (s *Service) Watch(ctx context.Context, path string, load func() (*config.Config, error), again <-chan os.Signal) {
+// File is a configuration file that may change.
+type File struct {
+	path string
+	load func() (*config.Config, error)
+	last [sha256.Size]byte // of the content that was loaded last
+}
+
+// NewFile returns the file at path, which load reads.
+func NewFile(path string, load func() (*config.Config, error)) *File {
+	return &File{path: path, load: load}
+}
+
+// Load reads the file. A change that comes after it is seen by Watch.
+func (f *File) Load() (*config.Config, error) {
+	f.last = f.digest()
+	return f.load()
+}
+
+func (f *File) changed() bool { return f.digest() != f.last }
+
+// digest of a file that cannot be read is zero: a file that is gone for a
+// moment is a change, and reported as such.
+func (f *File) digest() [sha256.Size]byte {
+	content, err := os.ReadFile(f.path)
+	if err != nil {
+		return [sha256.Size]byte{}
+	}
+	return sha256.Sum256(content)
+}
+
+// Watch applies the configuration again when the content of its file changes,
+// and on every value of again (SIGHUP), until ctx ends. A configuration that
+// cannot be used is logged and counted, and the one in use stays.
+func (s *Service) Watch(ctx context.Context, f *File, again <-chan os.Signal) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
-	last := digest(path)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-again:
-			last = digest(path)
 		case <-tick.C:
-			now := digest(path)
-			if now == last {
+			if !f.changed() {
 				continue
 			}
-			last = now
 		}
-		s.reload(load)
+		s.reload(f)
 	}
 }
 
-func (s *Service) reload(load func() (*config.Config, error)) {
-	cfg, err := load()
+func (s *Service) reload(f *File) {
+	cfg, err := f.Load()
 	if err == nil {
 		err = s.Apply(cfg)
 	}
@@ -48,15 +74,8 @@ func (s *Service) reload(load func() (*config.Config, error)) {
 		s.log.Error("changed configuration is not usable, keeping the one in use", "error", err)
 		return
 	}
-	s.log.Info("configuration reloaded")
-}
-
-// digest of a file that cannot be read is zero: a file that is gone for a
-// moment is a change, and reported as such.
-func digest(path string) [sha256.Size]byte {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return [sha256.Size]byte{}
+	for _, w := range cfg.Warnings() {
+		s.log.Warn(w)
 	}
-	return sha256.Sum256(content)
+	s.log.Info("configuration reloaded")
 }

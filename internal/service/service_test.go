@@ -1,0 +1,240 @@
+package service_test
+
+import (
+	"context"
+	"log/slog"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/devissuer"
+	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/internal/service"
+)
+
+type claims = devissuer.Claims
+
+func newIssuer(t testing.TB) *devissuer.Issuer {
+	t.Helper()
+	server := httptest.NewUnstartedServer(nil)
+	as := devissuer.New("http://"+server.Listener.Addr().String(), map[string]string{"gate": "s3cret"})
+	server.Config.Handler = as
+	server.Start()
+	t.Cleanup(server.Close)
+	return as
+}
+
+func configuration(t testing.TB, issuer, more string) *config.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	content := "auth: {issuer: '" + issuer + "', audience: api, token_validation: both, client_id: gate, client_secret: s3cret, insecure_http: true}\n" + more
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(path, os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func newService(t testing.TB, cfg *config.Config) *service.Service {
+	t.Helper()
+	svc := service.New(slog.New(slog.DiscardHandler), metrics.New("test", "test"))
+	t.Cleanup(svc.Close)
+	if err := svc.Apply(cfg); err != nil {
+		t.Fatal(err)
+	}
+	svc.Settle(t.Context(), 10*time.Second)
+	if err := svc.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	return svc
+}
+
+func check(token string) *authv3.CheckRequest {
+	headers := map[string]string{
+		":authority": "api.example.com", ":method": "GET", ":path": "/orders/1?x=y", ":scheme": "https", "accept": "*/*",
+		"user-agent": "curl/8.9.1", "x-forwarded-proto": "https", "x-request-id": "0b6c9fcb-d8d1-4a51-a2bd-d8ba8d2a0b3d",
+	}
+	if token != "" {
+		headers["authorization"] = "Bearer " + token
+	}
+	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
+		Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Host: "api.example.com", Path: "/orders/1?x=y", Headers: headers},
+	}}}
+}
+
+func reason(t testing.TB, svc *service.Service, token string) string {
+	t.Helper()
+	response, err := svc.Checks().Check(context.Background(), check(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.GetDynamicMetadata().GetFields()["reason"].GetStringValue()
+}
+
+const rules = `rules:
+- {name: health, match: {paths: [/healthz]}, access: public}
+- {name: orders, match: {paths: ["/orders/**"], methods: [GET]}, scopes: [orders:read]}
+`
+
+func BenchmarkCheck(b *testing.B) {
+	as := newIssuer(b)
+	svc := newService(b, configuration(b, as.URL(), rules))
+	all := claims{"sub": "alice", "aud": "api", "client_id": "app", "scope": "orders:read orders:write"}
+	expired := claims{"aud": "api", "exp": 1}
+	jwt := as.JWT(all)
+	for _, bm := range []struct {
+		name, token, want string
+	}{
+		{"cached/jwt", jwt, "allowed"},
+		{"cached/opaque", as.Opaque("", all), "allowed"},
+		{"no_token", "", "no_token"},
+		{"expired", as.JWT(expired), "expired"},
+		{"bad_signature", jwt[:len(jwt)-8] + "AAAAAAAA", "bad_signature"},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			request := check(bm.token)
+			if got := reason(b, svc, bm.token); got != bm.want {
+				b.Fatalf("got %s, want %s", got, bm.want)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := svc.Checks().Check(context.Background(), request); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
+	as := newIssuer(t)
+	svc := newService(t, configuration(t, as.URL(), ""))
+	token := as.Opaque("", claims{"aud": "api", "scope": "read"})
+	for range 2 {
+		if got := reason(t, svc, token); got != "allowed" {
+			t.Fatalf("got %s", got)
+		}
+	}
+	if err := svc.Apply(configuration(t, as.URL(), "cache: {max_entries: 500}\n"+strings.Replace(rules, "orders:read", "admin", 1))); err != nil {
+		t.Fatal(err)
+	}
+	if got := reason(t, svc, token); got != "insufficient_scope" {
+		t.Errorf("got %s: the new rules do not hold", got)
+	}
+	if calls := as.Calls(devissuer.PathIntrospection); calls != 1 {
+		t.Errorf("got %d calls, want 1: the warm cache was lost", calls)
+	}
+	if err := svc.Apply(configuration(t, as.URL(), "cache: {ttl: 5s}\n")); err != nil {
+		t.Fatal(err)
+	}
+	svc.Settle(t.Context(), 10*time.Second)
+	if got := reason(t, svc, token); got != "allowed" || as.Calls(devissuer.PathIntrospection) != 2 {
+		t.Errorf("got %s after %d calls: a changed issuer is a new one", got, as.Calls(devissuer.PathIntrospection))
+	}
+}
+
+func TestReloadUnderLoad(t *testing.T) { // A-21: never half a configuration
+	as := newIssuer(t)
+	// In one configuration the rule wants scope and audience a, in the other b: a
+	// token of scope a and audience b passes in none of them.
+	of := func(name string) *config.Config {
+		return configuration(t, as.URL(), "rules: [{name: "+name+", match: {paths: ['/**']}, audience: "+name+", scopes: ["+name+"]}]\n")
+	}
+	configs := []*config.Config{of("a"), of("b")}
+	svc := newService(t, configs[0])
+	mixed := as.JWT(claims{"aud": "b", "scope": "a"})
+	both := as.JWT(claims{"aud": []string{"a", "b"}, "scope": "a b"})
+	done := make(chan struct{})
+	var load sync.WaitGroup
+	for range 4 {
+		load.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if got := reason(t, svc, mixed); got != "wrong_audience" && got != "insufficient_scope" {
+					t.Errorf("mixed: got %s", got)
+				}
+				if got := reason(t, svc, both); got != "allowed" {
+					t.Errorf("both: got %s", got)
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		if err := svc.Apply(configs[i%2]); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+	close(done)
+	load.Wait()
+}
+
+func TestWatch(t *testing.T) {
+	as := newIssuer(t)
+	dir := t.TempDir()
+	write := func(version, content string) { // as the kubelet does: a symlink is swapped
+		if err := os.MkdirAll(filepath.Join(dir, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, version, "a.yaml"), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		next := filepath.Join(dir, "next")
+		if err := os.Symlink(version, next); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	auth := "auth: {issuer: '" + as.URL() + "', audience: AUD, insecure_http: true}\n"
+	write("1", strings.Replace(auth, "AUD", "api", 1))
+	path := filepath.Join(dir, "a.yaml")
+	if err := os.Symlink(filepath.Join("..data", "a.yaml"), path); err != nil {
+		t.Fatal(err)
+	}
+	file := service.NewFile(path, func() (*config.Config, error) { return config.Load(path, os.LookupEnv) })
+	cfg, err := file.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	svc := newService(t, cfg)
+	ctx, cancel := context.WithCancel(t.Context())
+	again := make(chan os.Signal, 1)
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); svc.Watch(ctx, file, again) }()
+	defer func() { cancel(); <-stopped }()
+	token := as.JWT(claims{"aud": "api"})
+	within := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(5 * time.Second); reason(t, svc, token) != want; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("got %s after 5 s, want %s", reason(t, svc, token), want)
+			}
+		}
+	}
+	within("allowed")
+	write("2", strings.Replace(auth, "AUD", "other", 1))
+	within("wrong_audience")
+	write("3", "nonsense")
+	again <- os.Interrupt
+	time.Sleep(100 * time.Millisecond)
+	within("wrong_audience") // a bad file changes nothing
+	write("4", strings.Replace(auth, "AUD", "api", 1))
+	again <- os.Interrupt
+	within("allowed")
+}
