@@ -152,3 +152,13 @@ runAsNonRoot: true
 seccompProfile:
   type: RuntimeDefault
 {{- end }}
+
+{{/* Matches what the configuration may change: Authorization, and the headers to the upstream in every mixture of - and _. */}}
+{{- define "bearergate.headerRegex" -}}
+{{- $headers := default (dict "x-auth-sub" "" "x-auth-scope" "" "x-auth-client-id" "") (fromYaml .Values.config).headers }}
+{{- $names := list "authorization" }}
+{{- range $name, $_ := $headers }}
+{{- $names = append $names (lower $name | replace "_" "-" | replace "." "\\." | replace "-" "[-_]") }}
+{{- end }}
+{{- printf "^(%s)$" (join "|" $names) }}
+{{- end }}
