@@ -4,7 +4,7 @@ COMMIT   ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS   = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 FUZZTIME ?= 5000x
 
-.PHONY: demo test build fuzz bench
+.PHONY: demo test build fuzz chaos bench
 demo: build ## run Bearergate behind a real Envoy and print requests to try
 	@ENVOY=$$(test/tools/envoy.sh) && export ENVOY && exec bin/bearergate demo $(DEMO)
 
@@ -24,6 +24,9 @@ build: ## build bin/bearergate
 
 fuzz: ## fuzz each parser of foreign bytes, a million inputs each
 	test/tools/fuzz.sh 1000000x
+
+chaos: ## the long form of the chaos tests, with a table of faults
+	cd test && CHAOS=long $(GO) test -race -timeout 30m -v ./chaos
 
 bench: ## time and allocations of a Check
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/service ./validation ./authz

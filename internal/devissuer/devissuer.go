@@ -82,6 +82,7 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := i.behaviours[r.URL.Path]
 	i.mu.Unlock()
 	if b.Delay > 0 {
+		_ = r.ParseForm() // a client that leaves is noticed only once its body is read
 		select {
 		case <-time.After(b.Delay):
 		case <-r.Context().Done():
