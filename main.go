@@ -200,7 +200,9 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	log := logger(cfg.Log, stderr)
+	var settings logSettings
+	settings.set(cfg.Log)
+	log := settings.logger(stderr)
 	for _, w := range cfg.Warnings() {
 		log.Warn(w)
 	}
@@ -210,25 +212,33 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 	if err := svc.Apply(cfg); err != nil {
 		return err
 	}
+	checks, err := envoy.NewGRPC(cfg.Envoy(), svc.Checks(), svc.Ready, log)
+	if err != nil {
+		return err
+	}
 
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	go svc.Watch(background, file, reload)
-	return listen(ctx, cfg, svc, m, log)
+	go svc.Watch(background, file, reload, func(changed *config.Config) {
+		settings.set(changed.Log)
+		if err := checks.Update(changed.Envoy()); err != nil {
+			log.Error("changed server settings are not usable, keeping those in use", "error", err)
+		}
+		if changed.Server.AdminAddress != cfg.Server.AdminAddress {
+			log.Warn("server.admin_address changed: restart to listen there", "in_use", cfg.Server.AdminAddress)
+		}
+	})
+	return listen(ctx, cfg, svc, checks, m, log)
 }
 
 // listen opens both listeners, and serves until ctx ends or one of them fails.
-func listen(ctx context.Context, cfg *config.Config, svc *service.Service, m *metrics.Metrics, log *slog.Logger) error {
+func listen(ctx context.Context, cfg *config.Config, svc *service.Service, checks *envoy.GRPC, m *metrics.Metrics, log *slog.Logger) error {
 	lis, err := envoy.Listen(cfg.Envoy())
 	if err != nil {
 		return err
-	}
-	checks, err := envoy.NewGRPC(cfg.Envoy(), svc.Checks(), svc.Ready, log)
-	if err != nil {
-		return errors.Join(err, lis.Close())
 	}
 	adminListener, err := net.Listen("tcp", cfg.Server.AdminAddress)
 	if err != nil {
@@ -254,14 +264,4 @@ func listen(ctx context.Context, cfg *config.Config, svc *service.Service, m *me
 	log.Info("draining")
 	checks.Drain(context.WithoutCancel(ctx))
 	return pages.Close()
-}
-
-func logger(cfg config.Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.Level)) // config.Load has checked it
-	options := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "text" {
-		return slog.New(slog.NewTextHandler(w, options))
-	}
-	return slog.New(slog.NewJSONHandler(w, options))
 }

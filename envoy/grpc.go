@@ -2,11 +2,13 @@ package envoy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"reflect"
 	"sync/atomic"
 	"time"
 
@@ -63,7 +65,9 @@ func removeStale(path string) error {
 // GRPC serves the Check and health services.
 type GRPC struct {
 	server   *grpc.Server
-	config   Config
+	log      *slog.Logger
+	config   atomic.Pointer[Config]
+	tls      atomic.Pointer[tls.Config] // nil: the listener speaks plain text
 	draining atomic.Bool
 	stopping chan struct{} // closed when no new call is taken
 }
@@ -80,20 +84,59 @@ func NewGRPC(c Config, checks *Server, ready func() error, log *slog.Logger) (*G
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPause, PermitWithoutStream: true}),
 	}
+	g := &GRPC{log: log, stopping: make(chan struct{})}
+	g.config.Store(&c)
 	if c.TLS != nil {
 		config, err := serverTLS(*c.TLS, log)
 		if err != nil {
 			return nil, fmt.Errorf("server.tls: %w", err)
 		}
-		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+		g.tls.Store(config)
+		options = append(options, grpc.Creds(credentials.NewTLS(&tls.Config{
+			MinVersion:         tls.VersionTLS12,
+			NextProtos:         []string{"h2"},
+			GetConfigForClient: g.tlsFor,
+		})))
 	}
-	g := &GRPC{server: grpc.NewServer(options...), config: c, stopping: make(chan struct{})}
+	g.server = grpc.NewServer(options...)
 	authv3.RegisterAuthorizationServer(g.server, checks)
 	healthv1.RegisterHealthServer(g.server, &health{
 		serving:  func() bool { return !g.draining.Load() && ready() == nil },
 		stopping: g.stopping,
 	})
 	return g, nil
+}
+
+// tlsFor gives each connection the settings in use, with the files as they are.
+func (g *GRPC) tlsFor(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	config := g.tls.Load()
+	if config.GetConfigForClient != nil {
+		return config.GetConfigForClient(hello)
+	}
+	return config, nil
+}
+
+// Update changes the settings of a running server. The address, and whether
+// TLS is spoken at all, need a restart: a change to them is logged.
+func (g *GRPC) Update(c Config) error {
+	before := g.config.Load()
+	if c.GRPCAddress != before.GRPCAddress {
+		g.log.Warn("server.grpc_address changed: restart to listen there", "in_use", before.GRPCAddress)
+		c.GRPCAddress = before.GRPCAddress
+	}
+	switch {
+	case (c.TLS == nil) != (before.TLS == nil):
+		g.log.Warn("server.tls was added or removed: restart for that")
+		c.TLS = before.TLS
+	case c.TLS != nil && !reflect.DeepEqual(c.TLS, before.TLS):
+		config, err := serverTLS(*c.TLS, g.log)
+		if err != nil {
+			return fmt.Errorf("server.tls: %w", err)
+		}
+		g.tls.Store(config)
+	}
+	g.config.Store(&c)
+	return nil
 }
 
 // Serve answers on lis until Drain.
@@ -108,7 +151,7 @@ func (g *GRPC) Drain(ctx context.Context) {
 	g.draining.Store(true)
 	select {
 	case <-ctx.Done():
-	case <-time.After(g.config.DrainDelay):
+	case <-time.After(g.config.Load().DrainDelay):
 	}
 	close(g.stopping)
 	done := make(chan struct{})
@@ -117,7 +160,7 @@ func (g *GRPC) Drain(ctx context.Context) {
 	case <-done:
 		return
 	case <-ctx.Done():
-	case <-time.After(g.config.ShutdownTimeout):
+	case <-time.After(g.config.Load().ShutdownTimeout):
 	}
 	g.server.Stop()
 	<-done

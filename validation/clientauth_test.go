@@ -2,13 +2,18 @@ package validation_test
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -152,6 +157,107 @@ func TestSecretsDoNotPrint(t *testing.T) {
 			if contains(s, leak) {
 				t.Errorf("%q leaks the secret", s)
 			}
+		}
+	}
+}
+
+func TestTLSClientAuth(t *testing.T) { // RFC 8705 §2
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"gate"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := func(name, kind string, content []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	var url string
+	var presented []*x509.Certificate
+	var client string
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path != devissuer.PathIntrospection {
+			fmt.Fprintf(w, `{"issuer":%q,"introspection_endpoint":%q}`, url, url+devissuer.PathIntrospection)
+			return
+		}
+		presented, client = r.TLS.PeerCertificates, r.PostFormValue("client_id")
+		fmt.Fprint(w, `{"active":true}`)
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	defer server.Close()
+	url = server.URL
+	issuer := against(t, url, func(c *validation.Config) {
+		c.ClientAuthMethod, c.ClientCertFile, c.ClientKeyFile = validation.AuthTLS, file("c.pem", "CERTIFICATE", der), file("k.pem", "PRIVATE KEY", key)
+		c.CAFile = file("ca.pem", "CERTIFICATE", server.Certificate().Raw)
+	})
+	if _, err := issuer.Validate(t.Context(), "token"); err != nil {
+		t.Fatal(err)
+	}
+	if len(presented) != 1 || presented[0].DNSNames[0] != "gate" || client != "gate" {
+		t.Errorf("got %v and client_id %q", presented, client)
+	}
+}
+
+func TestPrivateKeyFiles(t *testing.T) { // CONTRACT.md §2: PKCS #8, PKCS #1, SEC 1
+	ec, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8 := func(key any) []byte {
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	sec1, err := x509.MarshalECPrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		kind string
+		der  []byte
+		ok   bool
+	}{
+		"PKCS #8 EC":      {"PRIVATE KEY", pkcs8(ec), true},
+		"PKCS #8 RSA":     {"PRIVATE KEY", pkcs8(rsaKey), true},
+		"PKCS #8 Ed25519": {"PRIVATE KEY", pkcs8(ed), true},
+		"PKCS #1":         {"RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey), true},
+		"SEC 1":           {"EC PRIVATE KEY", sec1, true},
+		"garbage":         {"PRIVATE KEY", []byte("x"), false},
+		"public":          {"PUBLIC KEY", []byte("x"), false},
+	} {
+		path := filepath.Join(t.TempDir(), "key.pem")
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: tc.kind, Bytes: tc.der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := validation.NewIssuer(validation.Config{
+			Issuer: "https://as", Strategy: validation.StrategyIntrospection, ClientID: "gate", ClientAuthMethod: validation.AuthPrivateKeyJWT, ClientKeyFile: path,
+			IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible, RequestTimeout: time.Second,
+		}, validation.Options{Log: slog.New(slog.DiscardHandler)})
+		if (err == nil) != tc.ok {
+			t.Errorf("%s: got %v", name, err)
 		}
 	}
 }

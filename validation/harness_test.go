@@ -24,7 +24,11 @@ func against(t *testing.T, url string, change func(*validation.Config)) *validat
 	}
 	change(&cfg)
 	log := slog.New(slog.DiscardHandler)
-	client, err := safehttp.New(safehttp.Options{Timeout: cfg.RequestTimeout, InsecureHTTP: true, Log: log})
+	certificate, err := validation.ClientCertificate(cfg, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := safehttp.New(safehttp.Options{Timeout: cfg.RequestTimeout, InsecureHTTP: true, CAFile: cfg.CAFile, ClientCertificate: certificate, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

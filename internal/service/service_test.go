@@ -216,7 +216,7 @@ func TestWatch(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	again := make(chan os.Signal, 1)
 	stopped := make(chan struct{})
-	go func() { defer close(stopped); svc.Watch(ctx, file, again) }()
+	go func() { defer close(stopped); svc.Watch(ctx, file, again, func(*config.Config) {}) }()
 	defer func() { cancel(); <-stopped }()
 	token := as.JWT(claims{"aud": "api"})
 	within := func(want string) {

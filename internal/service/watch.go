@@ -46,8 +46,9 @@ func (f *File) digest() [sha256.Size]byte {
 
 // Watch applies the configuration again when the content of its file changes,
 // and on every value of again (SIGHUP), until ctx ends. A configuration that
-// cannot be used is logged and counted, and the one in use stays.
-func (s *Service) Watch(ctx context.Context, f *File, again <-chan os.Signal) {
+// cannot be used is logged and counted, and the one in use stays; applied is
+// told of each that can.
+func (s *Service) Watch(ctx context.Context, f *File, again <-chan os.Signal, applied func(*config.Config)) {
 	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
@@ -60,11 +61,11 @@ func (s *Service) Watch(ctx context.Context, f *File, again <-chan os.Signal) {
 				continue
 			}
 		}
-		s.reload(f)
+		s.reload(f, applied)
 	}
 }
 
-func (s *Service) reload(f *File) {
+func (s *Service) reload(f *File, applied func(*config.Config)) {
 	cfg, err := f.Load()
 	if err == nil {
 		err = s.Apply(cfg)
@@ -77,5 +78,6 @@ func (s *Service) reload(f *File) {
 	for _, w := range cfg.Warnings() {
 		s.log.Warn(w)
 	}
+	applied(cfg)
 	s.log.Info("configuration reloaded")
 }
