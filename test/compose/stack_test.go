@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,41 @@ func TestRequestsAreDecided(t *testing.T) {
 			t.Errorf("%s: the upstream saw the token", format)
 		}
 	}
+}
+
+// The lines at the head of docker-compose.yaml do what they say.
+func TestCurlLines(t *testing.T) {
+	p := up(t)
+	content, err := os.ReadFile("docker-compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := strings.NewReplacer("127.0.0.1:8080", p.issuer, "127.0.0.1:10000", p.envoy).Replace(commands(string(content)))
+	out, err := output(exec.Command("sh", "-euc", script))
+	if err != nil {
+		t.Fatalf("%v\n%s\n%s", err, script, out)
+	}
+	var got []string
+	for line := range strings.Lines(out) {
+		if rest, ok := strings.CutPrefix(line, "HTTP/1.1 "); ok {
+			got = append(got, rest[:3])
+		}
+	}
+	if want := []string{"401", "200"}; !slices.Equal(got, want) {
+		t.Errorf("statuses: got %q, want %q\n%s", got, want, out)
+	}
+}
+
+// commands returns the shell lines of the comment, but for docker's own.
+func commands(file string) string {
+	var lines []string
+	for line := range strings.Lines(file) {
+		command, ok := strings.CutPrefix(line, "#   ")
+		if ok && !strings.HasPrefix(command, "docker ") {
+			lines = append(lines, command)
+		}
+	}
+	return strings.Join(lines, "")
 }
 
 // Each service is started alone, so that nothing waits for anything: also

@@ -105,6 +105,19 @@ envoy_image() {
   build_image "$1" "$image" --change 'USER 65532:65532' --change 'ENTRYPOINT ["/usr/local/bin/envoy"]'
 }
 
+# golang and envoy are the images that the Dockerfiles and the compose file name.
+golang="golang:$(sed -n 's/^ARG GO_VERSION=//p' "$root/Dockerfile")"
+envoy="$(sed -n 's/^ *image: \(envoyproxy.*\)/\1/p' "$root/test/compose/docker-compose.yaml")"
+
+found_engine() {
+  local image
+  note "using the engine that runs here"
+  for image in "$golang" "$envoy"; do
+    docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" >&2 \
+      || skip "the Docker engine that runs here has no $image and cannot pull it"
+  done
+}
+
 own_engine() {
   [[ "$(id -u)" == 0 && -e /etc/debian_version ]] || skip "no Docker engine runs here, and only on a Debian with root one can be started"
   if ! have dockerd /usr/bin/docker docker-compose busybox; then
@@ -114,16 +127,12 @@ own_engine() {
   mkdir "$work/bin" && ln -s /usr/bin/docker "$work/bin/docker" && PATH="$work/bin:$PATH"
   start_engine || skip "no Docker engine runs here, and dockerd does not start: $(tail -n 1 "$work/dockerd.log")"
   note "started an engine"
-  go_image "golang:$(sed -n 's/^ARG GO_VERSION=//p' "$root/Dockerfile")"
-  envoy_image "$(sed -n 's/^ *image: \(envoyproxy.*\)/\1/p' "$root/test/compose/docker-compose.yaml")"
+  go_image "$golang"
+  envoy_image "$envoy"
 }
 
 export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
-if docker info >/dev/null 2>&1; then
-  note "using the engine that runs here"
-else
-  own_engine
-fi
+if docker info >/dev/null 2>&1; then found_engine; else own_engine; fi
 compose="docker compose"
 $compose version >/dev/null 2>&1 || compose=docker-compose
 command -v "${compose%% *}" >/dev/null || skip "no docker compose"
