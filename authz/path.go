@@ -12,8 +12,8 @@ var errAmbiguous = errors.New("ambiguous path")
 // normalPath returns the path of a request target up to the first `?`, with
 // percent-encoded unreserved characters decoded, as RFC 3986 §6.2.2.2 and
 // Envoy's normalize_path do. What could be read in two ways is refused: dot
-// segments, empty segments, `\`, `;`, encoded `.`, `/`, `\`, control
-// characters, and broken encodings.
+// segments, empty segments, `\`, `;`, encoded `.`, `/`, `\` (once or twice),
+// control characters, and broken encodings.
 func normalPath(target string) (string, error) {
 	path, _, _ := strings.Cut(target, "?")
 	if path == "" || path[0] != '/' {
@@ -66,6 +66,8 @@ func decodeUnreserved(path string) (string, error) {
 		switch {
 		case c == '.' || c == '/' || c == '\\' || c < ' ' || c == 0x7f:
 			return "", errAmbiguous
+		case c == '%' && isAmbiguousTwice(path[i+3:]):
+			return "", errAmbiguous
 		case isAlphanumeric(c) || c == '-' || c == '_' || c == '~':
 			out.WriteByte(c)
 		default:
@@ -74,6 +76,20 @@ func decodeUnreserved(path string) (string, error) {
 		i += 2
 	}
 	return out.String(), nil
+}
+
+// isAmbiguousTwice looks at what follows an encoded percent sign: an upstream
+// that decodes once more must not find what is refused here.
+func isAmbiguousTwice(rest string) bool {
+	if len(rest) < 2 {
+		return false
+	}
+	high, low := unhex(rest[0]), unhex(rest[1])
+	if high < 0 || low < 0 {
+		return false
+	}
+	c := byte(high<<4 | low)
+	return c == '.' || c == '/' || c == '\\' || c == '%' || c < ' '
 }
 
 func unhex(c byte) int {

@@ -1,8 +1,9 @@
 // Package devissuer is a small real authorization server for the demo, for
 // tests and for examples: metadata (RFC 8414, OpenID Connect), rotating keys,
-// client credentials, JWT and opaque tokens, introspection (RFC 7662, signed
-// too: RFC 9701) and revocation (RFC 7009). It can delay, fail and lie on
-// request, and must never serve anything that matters.
+// authorization code with PKCE, client credentials, JWT and opaque tokens,
+// introspection (RFC 7662, signed too: RFC 9701) and revocation (RFC 7009). It
+// can delay, fail and lie on request, and must never serve anything that
+// matters.
 package devissuer
 
 import (
@@ -24,6 +25,7 @@ const (
 	PathOAuth         = "/.well-known/oauth-authorization-server"
 	PathOpenID        = "/.well-known/openid-configuration"
 	PathJWKS          = "/jwks"
+	PathAuthorization = "/authorize"
 	PathToken         = "/token" //nolint:gosec // a path, no secret
 	PathIntrospection = "/introspect"
 	PathRevocation    = "/revoke"
@@ -52,6 +54,7 @@ type Issuer struct {
 	keys       []jose.JSONWebKey // the last one signs
 	opaque     map[string]Claims
 	revoked    map[string]bool
+	codes      map[string]grant
 	behaviours map[string]Behaviour
 	calls      map[string]int
 }
@@ -60,11 +63,12 @@ type Issuer struct {
 func New(url string, clients map[string]string) *Issuer {
 	i := &Issuer{
 		url: url, clients: clients, mux: http.NewServeMux(),
-		opaque: map[string]Claims{}, revoked: map[string]bool{}, behaviours: map[string]Behaviour{}, calls: map[string]int{},
+		opaque: map[string]Claims{}, revoked: map[string]bool{}, codes: map[string]grant{}, behaviours: map[string]Behaviour{}, calls: map[string]int{},
 	}
 	i.mux.HandleFunc("GET "+PathOAuth, i.metadata)
 	i.mux.HandleFunc("GET "+PathOpenID, i.metadata)
 	i.mux.HandleFunc("GET "+PathJWKS, i.jwks)
+	i.mux.HandleFunc("GET "+PathAuthorization, i.authorize)
 	i.mux.HandleFunc("POST "+PathToken, i.token)
 	i.mux.HandleFunc("POST "+PathIntrospection, i.introspect)
 	i.mux.HandleFunc("POST "+PathRevocation, i.revoke)
@@ -205,11 +209,16 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{
 		"issuer":                   i.url,
 		"jwks_uri":                 i.url + PathJWKS,
+		"authorization_endpoint":   i.url + PathAuthorization,
 		"token_endpoint":           i.url + PathToken,
 		"introspection_endpoint":   i.url + PathIntrospection,
 		"revocation_endpoint":      i.url + PathRevocation,
 		"response_types_supported": []string{"code"},
-		"grant_types_supported":    []string{"client_credentials"},
+		"grant_types_supported":    []string{"authorization_code", "client_credentials"},
+
+		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic", "client_secret_post", "none"},
+		"code_challenge_methods_supported":               []string{"S256"},
+		"authorization_response_iss_parameter_supported": true,
 	})
 }
 

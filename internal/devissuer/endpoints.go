@@ -11,24 +11,32 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// token serves the client-credentials grant (RFC 6749 §4.4). The parameters
-// audience, scope and format (jwt or opaque) say what comes out; sub is the
-// client.
+// token serves the client-credentials grant (RFC 6749 §4.4), where the
+// parameters audience or resource, scope and format (jwt or opaque) say what
+// comes out, and the authorization-code grant.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	client, ok := i.authenticate(r)
 	if !ok {
 		answer(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client"})
 		return
 	}
-	if r.PostFormValue("grant_type") != "client_credentials" {
+	var claims Claims
+	switch r.PostFormValue("grant_type") {
+	case "client_credentials":
+		claims = Claims{"sub": client, "client_id": client}
+		for _, p := range [][2]string{{"aud", "audience"}, {"aud", "resource"}, {"scope", "scope"}} {
+			if value := r.PostFormValue(p[1]); value != "" {
+				claims[p[0]] = value
+			}
+		}
+	case "authorization_code":
+		if claims, ok = i.redeem(r, client); !ok {
+			answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant"})
+			return
+		}
+	default:
 		answer(w, http.StatusBadRequest, map[string]string{"error": "unsupported_grant_type"})
 		return
-	}
-	claims := Claims{"sub": client, "client_id": client}
-	for claim, parameter := range map[string]string{"aud": "audience", "scope": "scope"} {
-		if value := r.PostFormValue(parameter); value != "" {
-			claims[claim] = value
-		}
 	}
 	token := i.JWT(claims)
 	if r.PostFormValue("format") == "opaque" {

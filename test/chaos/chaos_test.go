@@ -53,7 +53,7 @@ type site struct {
 func config(issuer string) string {
 	return harness.Config(issuer) + `  request_timeout: 500ms
 log: {level: error}
-cache: {ttl: 300ms, negative_ttl: 100ms}
+cache: {max_entries: 2000, ttl: 300ms, negative_ttl: 100ms}
 jwks: {refresh_interval: 1s, min_refresh_interval: 100ms}
 `
 }
