@@ -234,7 +234,8 @@ func check(t *testing.T, d authz.Decision) {
 		return
 	}
 	for _, name := range managed {
-		if _, set := d.Set[name]; set == slices.Contains(d.Remove, name) {
+		set := slices.ContainsFunc(d.Set, func(h authz.HeaderValue) bool { return h.Name == name })
+		if set == slices.Contains(d.Remove, name) {
 			t.Errorf("%s: want it either set or removed, got %v and %v", name, d.Set, d.Remove)
 		}
 		if !slices.Contains(d.Remove, strings.ReplaceAll(name, "-", "_")) {

@@ -72,12 +72,12 @@ func spellings(name string) []string {
 
 // changes returns the headers to set and to remove for t; a nil t has no
 // claims. A name is never in both (E-03).
-func (in *injector) changes(t *validation.Token) (set map[string]string, remove []string) {
+func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []string) {
 	remove = in.always
-	set = make(map[string]string, len(in.headers))
+	set = make([]HeaderValue, 0, len(in.headers))
 	for _, h := range in.headers {
 		if value := h.value(t); value != "" {
-			set[h.name] = value
+			set = append(set, HeaderValue{h.name, value})
 			continue
 		}
 		if len(remove) == len(in.always) { // the shared list stays as it is

@@ -43,8 +43,8 @@ type Decision struct {
 	Issuer string // the configured issuer that was chosen; empty: none
 	Token  *validation.Token
 
-	Set    map[string]string // upstream headers to overwrite, values encoded
-	Remove []string          // upstream headers to remove
+	Set    []HeaderValue // upstream headers to overwrite, by name
+	Remove []string      // upstream headers to remove
 
 	Status     int           // HTTP status when the request does not pass
 	Challenge  string        // WWW-Authenticate; empty: none
@@ -54,6 +54,9 @@ type Decision struct {
 
 	Err error // why, for logs only
 }
+
+// HeaderValue is a header to the upstream; the value is encoded, and not empty.
+type HeaderValue struct{ Name, Value string }
 
 // Config is the policy. Audience, issuers and rules are looked at, never
 // guessed: an empty list is never "any" unless a comment says so.

@@ -31,8 +31,8 @@ func respond(d authz.Decision) *authv3.CheckResponse {
 
 func allow(d authz.Decision) *authv3.CheckResponse {
 	ok := &authv3.OkHttpResponse{HeadersToRemove: d.Remove, Headers: make([]*corev3.HeaderValueOption, 0, len(d.Set))}
-	for name, value := range d.Set {
-		ok.Headers = append(ok.Headers, overwrite(name, value))
+	for _, h := range d.Set {
+		ok.Headers = append(ok.Headers, overwrite(h.Name, h.Value))
 	}
 	return &authv3.CheckResponse{
 		Status:          &rpcstatus.Status{Code: int32(codes.OK)},

@@ -32,7 +32,7 @@ func request(headers map[string]string) *authv3.CheckRequest {
 
 func TestEveryReasonIsAnsweredRightly(t *testing.T) { // E-06
 	for _, reason := range append(authz.Reasons(), authz.Reason(99)) {
-		response := respond(authz.Decision{Reason: reason, Status: reason.Status(), Challenge: "Bearer x", Set: map[string]string{"x-auth-sub": "mallory"}})
+		response := respond(authz.Decision{Reason: reason, Status: reason.Status(), Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}}})
 		if err := checkWire(response); err != nil {
 			t.Fatalf("%s: %v", reason, err)
 		}
@@ -64,7 +64,7 @@ func TestZeroDecisionIsADeny(t *testing.T) {
 
 func TestAllow(t *testing.T) {
 	r := respond(authz.Decision{
-		Reason: authz.Allowed, Set: map[string]string{"x-auth-sub": "alice"}, Remove: []string{"authorization"}, Rule: "r",
+		Reason: authz.Allowed, Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "alice"}}, Remove: []string{"authorization"}, Rule: "r",
 		Token: &validation.Token{Subject: "alice", Scopes: []string{"a", "b"}, ClientID: "app", Issuer: "https://as"},
 	})
 	h := r.GetOkResponse().Headers[0]

@@ -88,7 +88,8 @@ type Process struct {
 func Run(t testing.TB, env []string, name string, args ...string) *Process {
 	t.Helper()
 	p := &Process{Output: &Output{}, cmd: exec.Command(name, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	// The race detector would else wait for a second at each exit.
+	p.cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.Output, p.Output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
