@@ -158,7 +158,7 @@ seccompProfile:
 {{- $headers := default (dict "x-auth-sub" "" "x-auth-scope" "" "x-auth-client-id" "") (fromYaml .Values.config).headers }}
 {{- $names := list "authorization" }}
 {{- range $name, $_ := $headers }}
-{{- $names = append $names (lower $name | replace "_" "-" | replace "." "\\." | replace "-" "[-_]") }}
+{{- $names = append $names (lower $name | replace "_" "-" | replace "-" "[-_]") }}
 {{- end }}
 {{- printf "^(%s)$" (join "|" $names) }}
 {{- end }}

@@ -1,0 +1,141 @@
+package kubernetes
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+func TestSchemaRejects(t *testing.T) {
+	tests := []struct{ name, set, want string }{
+		{"typo at the top", "replicas=3", "'replicas' not allowed"},
+		{"typo in the image", "image.tags=1", "'tags' not allowed"},
+		{"typo in TLS", "tls.secret=a", "'secret' not allowed"},
+		{"typo in cert-manager", "tls.certManager.issuer.name=a", "'issuer' not allowed"},
+		{"typo in a secret", "secrets[0].name=a,secrets[0].secretName=b,secrets[0].key=c", "'key' not allowed"},
+		{"secret without a name", "secrets[0].name=a", "missing property 'secretName'"},
+		{"secret in the environment", "env[0].name=A,env[0].valueFrom.secretKeyRef.name=a", "'valueFrom' not allowed"},
+		{"typo in a toleration", "tolerations[0].keys=a", "'keys' not allowed"},
+		{"typo in the affinity", "affinity.nodeAfinity.a=b", "'nodeAfinity' not allowed"},
+		{"typo deep in the affinity", "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKeys=a", "'topologyKeys' not allowed"},
+		{"typo in a probe", "probes.liveness.period=3", "'period' not allowed"},
+		{"typo in a peer", "networkPolicy.clients[0].namespace=a", "'namespace' not allowed"},
+		{"typo in an operation", "istio.authorizationPolicy.operations[0].path[0]=/", "'path' not allowed"},
+		{"typo in a context extension", "envoyGateway.securityPolicy.contextExtensions.bearergate\\.scope=a", "'bearergate.scope' not allowed"},
+		{"typo in the metrics", "metrics.serviceMonitor.enable=true", "'enable' not allowed"},
+		{"fail open", "envoyGateway.securityPolicy.failOpen=true", "'failOpen' not allowed"},
+		{"root", "securityContext.runAsUser=0", "minimum"},
+		{"a port too high", "service.port=70000", "maximum"},
+		{"a number as text", "replicaCount=two", "got string, want integer"},
+		{"a mesh there is not", "mesh=linkerd", "value must be one of"},
+		{"a quantity that is none", "resources.limits.memory=512MB", "does not match pattern"},
+		{"a digest that is none", "image.digest=sha256:abc", "does not match pattern"},
+		{"a duration that is none", "envoyGateway.securityPolicy.timeout=1", "want string"},
+		{"configuration as a map", "config=1", "got number, want string"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, errs, err := template("--values", chart+"/ci/minimal-values.yaml", "--set", test.set)
+			if err == nil {
+				t.Fatal("got no error")
+			}
+			if !strings.Contains(errs, test.want) {
+				t.Errorf("got %q, want %q in it", errs, test.want)
+			}
+		})
+	}
+}
+
+// free are the maps whose keys are the user's own: labels, annotations,
+// selectors; and `global`, which belongs to parent charts.
+var free = []string{"definitions.labels", "properties.global"}
+
+// TestSchemaIsStrictEverywhere walks every object of the schema.
+func TestSchemaIsStrictEverywhere(t *testing.T) {
+	seen := 0
+	walk("", schema(t), func(path string, node map[string]any) {
+		if node["type"] != "object" || slices.Contains(free, path) {
+			return
+		}
+		seen++
+		if node["additionalProperties"] != false {
+			t.Errorf("%s: got additionalProperties %v, want false", path, node["additionalProperties"])
+		}
+	})
+	if seen < 40 {
+		t.Errorf("got %d objects, want all of them", seen)
+	}
+}
+
+// TestSchemaAndValuesHaveTheSameKeys finds a key that only one of them knows.
+func TestSchemaAndValuesHaveTheSameKeys(t *testing.T) {
+	var defaults map[string]any
+	if err := yaml.UnmarshalStrict([]byte(read(t, chart+"/values.yaml")), &defaults); err != nil {
+		t.Fatal(err)
+	}
+	all := schema(t)
+	properties := all["properties"].(map[string]any)
+	delete(properties, "global")
+	if diff := cmp.Diff(keysOfSchema("", all, all), keysOfValues("", defaults)); diff != "" {
+		t.Errorf("(-schema +values)\n%s", diff)
+	}
+}
+
+func schema(t *testing.T) map[string]any {
+	t.Helper()
+	var all map[string]any
+	if err := json.Unmarshal([]byte(read(t, chart+"/values.schema.json")), &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func walk(path string, node any, visit func(string, map[string]any)) {
+	switch v := node.(type) {
+	case map[string]any:
+		visit(path, v)
+		for key, child := range v {
+			walk(strings.TrimPrefix(path+"."+key, "."), child, visit)
+		}
+	case []any:
+		for n, child := range v {
+			walk(fmt.Sprintf("%s[%d]", path, n), child, visit)
+		}
+	}
+}
+
+// optional are objects without defaults: a key of them is the user's choice.
+var optional = []string{"affinity", "envoyGateway.securityPolicy.contextExtensions"}
+
+func keysOfSchema(path string, node, all map[string]any) []string {
+	if ref, ok := node["$ref"].(string); ok {
+		node = all["definitions"].(map[string]any)[strings.TrimPrefix(ref, "#/definitions/")].(map[string]any)
+	}
+	properties, ok := node["properties"].(map[string]any)
+	if !ok || slices.Contains(optional, path) {
+		return []string{path}
+	}
+	var keys []string
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		keys = append(keys, keysOfSchema(strings.TrimPrefix(path+"."+name, "."), properties[name].(map[string]any), all)...)
+	}
+	return keys
+}
+
+func keysOfValues(path string, value any) []string {
+	object, ok := value.(map[string]any)
+	if !ok || (len(object) == 0) || path == "metrics.dashboard.labels" {
+		return []string{path}
+	}
+	var keys []string
+	for _, name := range slices.Sorted(maps.Keys(object)) {
+		keys = append(keys, keysOfValues(strings.TrimPrefix(path+"."+name, "."), object[name])...)
+	}
+	return keys
+}
