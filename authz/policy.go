@@ -45,7 +45,7 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 
 // Decide returns what becomes of r.
 func (p *Policy) Decide(ctx context.Context, r Request) Decision {
-	e := &evaluation{policy: p, request: &r}
+	e := &evaluation{policy: p, request: &r, trace: trace.From(ctx)}
 	e.host = hostOnly(r.Host)
 	if d, ok := p.document(e.host, &r); ok {
 		return d
@@ -54,7 +54,7 @@ func (p *Policy) Decide(ctx context.Context, r Request) Decision {
 	if reason.Allows() && ctx.Err() != nil {
 		reason, err = Unavailable, ctx.Err()
 	}
-	return e.conclude(ctx, reason, err)
+	return e.conclude(reason, err)
 }
 
 // document answers requests for a protected-resource document.
@@ -75,6 +75,7 @@ func (p *Policy) document(host string, r *Request) (Decision, bool) {
 type evaluation struct {
 	policy  *Policy
 	request *Request
+	trace   *trace.Trace // nil: nobody asked why
 
 	host     string
 	path     string // normal, or "" where no rule looks at it
@@ -135,7 +136,7 @@ func allScopeTokens(scopes []string) bool {
 
 // findRule refuses paths that could be read in two ways, then takes the route's
 // rule or the first that matches.
-func (e *evaluation) findRule(ctx context.Context) (Reason, error) {
+func (e *evaluation) findRule(context.Context) (Reason, error) {
 	path, err := normalPath(e.request.Path)
 	if err != nil && (e.policy.matchesPaths || e.request.Path == "") { // E-11
 		return BadRequest, err
@@ -146,9 +147,11 @@ func (e *evaluation) findRule(ctx context.Context) (Reason, error) {
 	}
 	if e.request.Route.HasRule {
 		e.rule = e.policy.byName[e.request.Route.Rule]
-		e.note(ctx, "rule "+e.rule.Name, trace.Passed, "named by the route")
+		if e.trace != nil {
+			e.note("rule "+e.rule.Name, trace.Passed, "named by the route")
+		}
 	} else {
-		e.matchRule(ctx)
+		e.matchRule()
 	}
 	e.access = e.policy.cfg.DefaultAccess
 	if e.rule != nil {
@@ -158,23 +161,36 @@ func (e *evaluation) findRule(ctx context.Context) (Reason, error) {
 	if e.resource == nil {
 		e.resource = e.policy.resourceOf(e.host, e.path)
 	}
-	if e.resource != nil {
-		e.note(ctx, "resource", trace.Noted, e.resource.identifier)
+	if e.resource != nil && e.trace != nil {
+		e.note("resource", trace.Noted, e.resource.identifier)
 	}
 	return undecided, nil
 }
 
-func (e *evaluation) matchRule(ctx context.Context) {
+func (e *evaluation) matchRule() {
 	for _, r := range e.policy.rules {
 		why := r.mismatch(e.request.Method, e.host, e.path)
 		if why == "" {
 			e.rule = r
-			e.note(ctx, "rule "+r.Name, trace.Passed, "matches")
+		}
+		if e.trace != nil {
+			e.noteRule(r.Name, why)
+		}
+		if why == "" {
 			return
 		}
-		e.note(ctx, "rule "+r.Name, trace.Noted, "does not match: "+why)
 	}
-	e.note(ctx, "rule", trace.Noted, "none matches: default_access "+e.policy.cfg.DefaultAccess)
+	if e.trace != nil {
+		e.note("rule", trace.Noted, "none matches: default_access "+e.policy.cfg.DefaultAccess)
+	}
+}
+
+func (e *evaluation) noteRule(name, why string) {
+	if why == "" {
+		e.note("rule "+name, trace.Passed, "matches")
+		return
+	}
+	e.note("rule "+name, trace.Noted, "does not match: "+why)
 }
 
 func (p *Policy) resourceOf(host, path string) *resource {
@@ -187,7 +203,7 @@ func (p *Policy) resourceOf(host, path string) *resource {
 }
 
 // checkAccess settles what needs no token, and finds the credential.
-func (e *evaluation) checkAccess(ctx context.Context) (Reason, error) {
+func (e *evaluation) checkAccess(context.Context) (Reason, error) {
 	if e.access == accessDeny {
 		return Forbidden, errors.New("access is deny")
 	}
@@ -207,7 +223,9 @@ func (e *evaluation) checkAccess(ctx context.Context) (Reason, error) {
 	case err != nil:
 		return BadRequest, errors.New("not exactly one well-formed credential")
 	}
-	e.note(ctx, "credential", trace.Passed, fmt.Sprintf("one bearer token of %d bytes", len(token)))
+	if e.trace != nil {
+		e.note("credential", trace.Passed, fmt.Sprintf("one bearer token of %d bytes", len(token)))
+	}
 	e.bearer = token
 	return undecided, nil
 }
@@ -223,7 +241,9 @@ func (e *evaluation) validate(ctx context.Context) (Reason, error) {
 		return reasonOf(err), err
 	}
 	e.issuer = issuer.Name()
-	e.note(ctx, "issuer", trace.Noted, e.issuer)
+	if e.trace != nil {
+		e.note("issuer", trace.Noted, e.issuer)
+	}
 	if e.rule != nil && len(e.rule.Issuers) > 0 && !slices.Contains(e.rule.Issuers, e.issuer) {
 		return WrongIssuer, fmt.Errorf("rule %s does not take tokens of this issuer", e.rule.Name)
 	}
@@ -269,11 +289,11 @@ func reasonOf(err error) Reason {
 
 // checkToken holds a genuine token to what this request needs; nothing of it
 // is ever remembered.
-func (e *evaluation) checkToken(ctx context.Context) (Reason, error) {
+func (e *evaluation) checkToken(context.Context) (Reason, error) {
 	if e.token == nil {
 		return undecided, nil
 	}
-	t := trace.From(ctx)
+	t := e.trace
 	if e.token.Bound { // P-02: no binding can be proven here
 		if t != nil {
 			t.Check("authz", "cnf", false, "none", "present")
@@ -296,7 +316,7 @@ func (e *evaluation) checkToken(ctx context.Context) (Reason, error) {
 	if !ok {
 		return InsufficientScope, fmt.Errorf("want scopes %q", strings.Join(scopes, " "))
 	}
-	return e.checkStepUp(t)
+	return e.checkStepUp()
 }
 
 // audience: the route's, else the rule's, else the resource, else the issuer's.
@@ -327,7 +347,8 @@ func (e *evaluation) scopes() []string {
 }
 
 // checkStepUp is RFC 9470: was the user authenticated well and recently enough?
-func (e *evaluation) checkStepUp(t *trace.Trace) (Reason, error) {
+func (e *evaluation) checkStepUp() (Reason, error) {
+	t := e.trace
 	if e.rule == nil || len(e.rule.ACRValues) == 0 && e.rule.MaxAge == 0 {
 		return undecided, nil
 	}
@@ -357,8 +378,8 @@ func (e *evaluation) checkWhen(ctx context.Context) (Reason, error) {
 		return undecided, nil
 	}
 	holds, err := e.rule.when.holds(ctx, e.request, e.path, e.token)
-	if t := trace.From(ctx); t != nil {
-		t.Check("authz", "when", holds, "true", fmt.Sprint(holds))
+	if e.trace != nil {
+		e.trace.Check("authz", "when", holds, "true", fmt.Sprint(holds))
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -372,7 +393,7 @@ func (e *evaluation) checkWhen(ctx context.Context) (Reason, error) {
 }
 
 // conclude makes the decision of a reason.
-func (e *evaluation) conclude(ctx context.Context, reason Reason, err error) Decision {
+func (e *evaluation) conclude(reason Reason, err error) Decision {
 	d := Decision{Reason: reason, Issuer: e.issuer, Err: err, Status: reason.Status()}
 	if e.rule != nil {
 		d.Rule = e.rule.Name
@@ -390,16 +411,21 @@ func (e *evaluation) conclude(ctx context.Context, reason Reason, err error) Dec
 			d.RetryAfter = unavailable.RetryAfter
 		}
 	}
-	result := trace.Passed
+	if e.trace != nil {
+		e.noteDecision(reason, err)
+	}
+	return d
+}
+
+func (e *evaluation) noteDecision(reason Reason, err error) {
+	result, detail := trace.Passed, ""
 	if !reason.Allows() {
 		result = trace.Failed
 	}
-	detail := ""
-	if err != nil && trace.From(ctx) != nil {
+	if err != nil {
 		detail = err.Error()
 	}
-	e.note(ctx, "decision: "+reason.String(), result, detail)
-	return d
+	e.note("decision: "+reason.String(), result, detail)
 }
 
 func (e *evaluation) challenge() challenge {
@@ -416,8 +442,7 @@ func (e *evaluation) challenge() challenge {
 	return c
 }
 
-func (e *evaluation) note(ctx context.Context, name string, result trace.Result, detail string) {
-	if t := trace.From(ctx); t != nil {
-		t.Add(trace.Step{Room: "authz", Name: name, Result: result, Detail: detail})
-	}
+// note is called only where trace is not nil: its words cost time.
+func (e *evaluation) note(name string, result trace.Result, detail string) {
+	e.trace.Add(trace.Step{Room: "authz", Name: name, Result: result, Detail: detail})
 }
