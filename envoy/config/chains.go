@@ -3,25 +3,16 @@
 package config
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"net"
 	"strings"
 )
 
-//go:embed envoy.yaml
-var plain string
+//go:embed *.yaml
+var files embed.FS
 
-//go:embed mcp.yaml
-var mcp string
-
-//go:embed mcp-bearergate.yaml
-var mcpRules string
-
-//go:embed routes.yaml
-var routes string
-
-// The addresses that envoy.yaml names.
+// The addresses that the Envoy bootstraps name.
 const (
 	listener   = "127.0.0.1, port_value: 10000"
 	bearergate = "127.0.0.1, port_value: 9191"
@@ -32,19 +23,18 @@ const (
 // Addresses are host:port each.
 type Addresses struct{ Listener, Bearergate, Upstream, Admin string }
 
-// Plain returns envoy.yaml at other addresses.
-func Plain(a Addresses) (string, error) { return place(plain, a) }
+// File returns a file of this folder as it stands.
+func File(name string) (string, error) {
+	content, err := files.ReadFile(name)
+	return string(content), err
+}
 
-// MCP returns mcp.yaml at other addresses.
-func MCP(a Addresses) (string, error) { return place(mcp, a) }
-
-// MCPRules returns mcp-bearergate.yaml.
-func MCPRules() string { return mcpRules }
-
-// Routes returns routes.yaml at other addresses.
-func Routes(a Addresses) (string, error) { return place(routes, a) }
-
-func place(file string, a Addresses) (string, error) {
+// Bootstrap returns an Envoy bootstrap of this folder at other addresses.
+func Bootstrap(name string, a Addresses) (string, error) {
+	file, err := File(name)
+	if err != nil {
+		return "", err
+	}
 	for old, address := range map[string]string{listener: a.Listener, bearergate: a.Bearergate, upstream: a.Upstream, admin: a.Admin} {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {

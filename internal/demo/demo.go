@@ -186,7 +186,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 }
 
 func startEnvoy(ctx context.Context, binary string, p *parts) (*exec.Cmd, error) {
-	bootstrap, err := chains.Plain(p.addresses)
+	bootstrap, err := chains.Bootstrap("envoy.yaml", p.addresses)
 	if err != nil {
 		return nil, err
 	}

@@ -50,16 +50,16 @@ func newMCPStage(t *testing.T) *mcpStage {
 	t.Cleanup(upstream.Close)
 	a := chains.Addresses{Listener: harness.Free(t), Bearergate: harness.Free(t), Upstream: upstream.Listener.Addr().String(), Admin: harness.Free(t)}
 	s.resource = "http://" + a.Listener + "/mcp"
-	rules := strings.NewReplacer(
-		"127.0.0.1:9191", "$GRPC", "127.0.0.1:9192", "$ADMIN", "https://mcp.example.com/mcp", s.resource,
-		"https://auth.example.com", s.issuer.URL()+"\n  insecure_http: true",
-	).Replace(chains.MCPRules())
-	s.service = harness.ServeAt(t, a.Bearergate, harness.Free(t), rules).Ready(t)
-	bootstrap, err := chains.MCP(a)
+	rules, err := chains.File("mcp-bearergate.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.envoy = harness.StartEnvoy(t, a, bootstrap)
+	rules = strings.NewReplacer(
+		"127.0.0.1:9191", "$GRPC", "127.0.0.1:9192", "$ADMIN", "https://mcp.example.com/mcp", s.resource,
+		"https://auth.example.com", s.issuer.URL()+"\n  insecure_http: true",
+	).Replace(rules)
+	s.service = harness.ServeAt(t, a.Bearergate, harness.Free(t), rules).Ready(t)
+	s.envoy = harness.StartEnvoy(t, "mcp.yaml", a)
 	harness.Eventually(t, "Envoy reaches Bearergate", func() bool {
 		resp, _ := s.get(t, "/mcp", nil)
 		return resp.StatusCode == http.StatusUnauthorized

@@ -34,11 +34,7 @@ issuers:
 rules:
   - {name: open, match: {paths: [/nowhere]}, access: public}
 `, customers.URL(), staff.URL())).Ready(t)
-	bootstrap, err := chains.Routes(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stage{service: service, upstream: upstream, envoy: harness.StartEnvoy(t, a, bootstrap, "https://staff.example.com", staff.URL())}
+	s := &stage{service: service, upstream: upstream, envoy: harness.StartEnvoy(t, "routes.yaml", a, "https://staff.example.com", staff.URL())}
 	harness.Eventually(t, "Envoy reaches Bearergate", func() bool {
 		resp, _ := s.get(t, "/", nil)
 		return resp.StatusCode == http.StatusUnauthorized

@@ -44,16 +44,16 @@ type Envoy struct {
 func Gateway(t testing.TB, bearergate, upstream string, changes ...string) *Envoy {
 	t.Helper()
 	a := chains.Addresses{Listener: Free(t), Bearergate: bearergate, Upstream: upstream, Admin: Free(t)}
-	bootstrap, err := chains.Plain(a)
+	return StartEnvoy(t, "envoy.yaml", a, changes...)
+}
+
+// StartEnvoy starts Envoy with a bootstrap of envoy/config.
+func StartEnvoy(t testing.TB, name string, a chains.Addresses, changes ...string) *Envoy {
+	t.Helper()
+	bootstrap, err := chains.Bootstrap(name, a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return StartEnvoy(t, a, bootstrap, changes...)
-}
-
-// StartEnvoy starts Envoy with a bootstrap.
-func StartEnvoy(t testing.TB, a chains.Addresses, bootstrap string, changes ...string) *Envoy {
-	t.Helper()
 	for i := 0; i < len(changes); i += 2 {
 		if !strings.Contains(bootstrap, changes[i]) {
 			t.Fatalf("the chain has no %q", changes[i])
