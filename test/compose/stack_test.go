@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,10 +44,8 @@ func TestCurlLines(t *testing.T) {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
 	}
 	var got []string
-	for line := range strings.Lines(out) {
-		if rest, ok := strings.CutPrefix(line, "HTTP/1.1 "); ok {
-			got = append(got, rest[:3])
-		}
+	for _, match := range regexp.MustCompile(`HTTP/1\.1 (\d{3})`).FindAllStringSubmatch(out, -1) {
+		got = append(got, match[1])
 	}
 	if want := []string{"401", "200"}; !slices.Equal(got, want) {
 		t.Errorf("statuses: got %q, want %q\n%s", got, want, out)
