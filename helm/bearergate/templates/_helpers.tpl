@@ -144,9 +144,8 @@ capabilities:
 {{- define "bearergate.podSecurity" -}}
 runAsNonRoot: true
 {{- range $key := list "runAsUser" "runAsGroup" "fsGroup" }}
-{{- $id := get $.Values.securityContext $key }}
-{{- if not (kindIs "invalid" $id) }}
-{{ $key }}: {{ int64 $id }}
+{{- with get $.Values.securityContext $key }}
+{{ $key }}: {{ int64 . }}
 {{- end }}
 {{- end }}
 seccompProfile:
