@@ -152,6 +152,7 @@ func TestDecide(t *testing.T) {
 		"public, bad token":        {path: "/healthz", authorization: "Bearer junk", want: authz.Public},
 		"public for GET only":      {path: "/healthz", method: "POST", want: authz.NoToken},
 		"public on its host only":  {path: "/healthz", host: "evil.example.com", want: authz.NoToken},
+		"public with a dot":        {path: "/healthz", host: "api.example.com.", want: authz.Public},
 		"public with port":         {path: "/healthz", host: "API.example.com:8443", want: authz.Public},
 		"not public, query (A-14)": {path: "/x?/public/", want: authz.NoToken},
 		"deny":                     {path: "/closed/x", authorization: good, want: authz.Forbidden},

@@ -65,7 +65,7 @@ func TestCredential(t *testing.T) { // B-01, B-02, B-03, A-11
 func TestNormalPath(t *testing.T) { // E-10, A-14
 	for target, want := range map[string]string{
 		"/": "/", "/a/b": "/a/b", "/a/?x=/../": "/a/", "/a%2Db": "/a-b", "/%61dmin": "/admin",
-		"/a%20b": "/a%20b", "/a%c3%bc": "/a%C3%BC", "/a..b": "/a..b", "/...": "/...", "/a%3bb": "/a%3Bb", "/%25": "/%25", "/100%2541": "/100%2541",
+		"/a%20b": "/a%20b", "/%40me%3aget%21%2B": "/@me:get!+", "/a%3Fb%23": "/a%3Fb%23", "/a%c3%bc": "/a%C3%BC", "/a..b": "/a..b", "/...": "/...", "/a%3bb": "/a%3Bb", "/%25": "/%25", "/100%2541": "/100%2541",
 	} {
 		if got, err := normalPath(target); err != nil || got != want {
 			t.Errorf("%s: got %q, %v; want %q", target, got, err, want)

@@ -10,8 +10,8 @@ import (
 var errAmbiguous = errors.New("ambiguous path")
 
 // normalPath returns the path of a request target up to the first `?`, with
-// percent-encoded unreserved characters decoded, as RFC 3986 §6.2.2.2 and
-// Envoy's normalize_path do. What could be read in two ways is refused: dot
+// percent-encoded visible ASCII decoded, as upstreams will: /%40me must not
+// pass by a rule on /@me. Only `%`, `;`, `?` and `#` stay encoded. What could be read in two ways is refused: dot
 // segments, empty segments, `\`, `;`, encoded `.`, `/`, `\` (once or twice),
 // control characters, and broken encodings.
 func normalPath(target string) (string, error) {
@@ -22,7 +22,7 @@ func normalPath(target string) (string, error) {
 	if err := checkBytes(path); err != nil {
 		return "", err
 	}
-	path, err := decodeUnreserved(path)
+	path, err := decodeVisible(path)
 	if err != nil {
 		return "", err
 	}
@@ -45,7 +45,7 @@ func checkBytes(path string) error {
 	return nil
 }
 
-func decodeUnreserved(path string) (string, error) {
+func decodeVisible(path string) (string, error) {
 	if !strings.Contains(path, "%") {
 		return path, nil
 	}
@@ -68,7 +68,7 @@ func decodeUnreserved(path string) (string, error) {
 			return "", errAmbiguous
 		case c == '%' && isAmbiguousTwice(path[i+3:]):
 			return "", errAmbiguous
-		case isAlphanumeric(c) || c == '-' || c == '_' || c == '~':
+		case c > ' ' && c < 0x7f && !strings.ContainsRune("%;?#", rune(c)):
 			out.WriteByte(c)
 		default:
 			out.WriteString(strings.ToUpper(path[i : i+3]))
@@ -143,10 +143,11 @@ func (p pattern) fits(path string) bool {
 	return !more || p.rest
 }
 
-// hostOnly lower-cases a host and cuts its port off.
+// hostOnly lower-cases a host and cuts its port off, and the dot that may end a
+// DNS name: api.example.com. is the same host.
 func hostOnly(host string) string {
 	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.Contains(host[i:], "]") {
 		host = host[:i]
 	}
-	return strings.ToLower(host)
+	return strings.ToLower(strings.TrimSuffix(host, "."))
 }

@@ -37,6 +37,12 @@ func newResource(r Resource, issuers []string) (*resource, error) {
 	if path == "/" { // a slash right after the host is removed first (RFC 9728 §3.1)
 		path = ""
 	}
+	normal := path
+	if path != "" {
+		if normal, err = normalPath(path); err != nil {
+			return nil, err
+		}
+	}
 	document, err := json.Marshal(struct {
 		Resource             string   `json:"resource"`
 		AuthorizationServers []string `json:"authorization_servers,omitempty"`
@@ -48,8 +54,8 @@ func newResource(r Resource, issuers []string) (*resource, error) {
 	}
 	return &resource{
 		identifier:   r.Resource,
-		host:         strings.ToLower(u.Hostname()),
-		path:         strings.TrimSuffix(path, "/"),
+		host:         hostOnly(u.Host),
+		path:         strings.TrimSuffix(normal, "/"),
 		documentPath: wellKnown + path,
 		documentURL:  u.Scheme + "://" + u.Host + wellKnown + path,
 		document:     document,
@@ -66,16 +72,7 @@ func checkResource(identifier string) (*url.URL, error) {
 	if strings.Contains(identifier, "?") {
 		return nil, errors.New("has a query, want none")
 	}
-	u, err := url.Parse(identifier)
-	if err != nil {
-		return nil, err
-	}
-	if path := u.EscapedPath(); path != "" {
-		if _, err := normalPath(path); err != nil {
-			return nil, err
-		}
-	}
-	return u, nil
+	return url.Parse(identifier)
 }
 
 // holds says whether a request to host and path is on the resource.

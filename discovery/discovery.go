@@ -115,12 +115,14 @@ func New(cfg Config, o Options) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if cfg.JWKSURI != "" {
+		s.newURI <- struct{}{} // keys need not wait for the metadata
+	}
 	if !cfg.discovers() {
 		s.metadata.Store(&Metadata{
 			Issuer: cfg.Issuer, JWKSURI: cfg.JWKSURI,
 			IntrospectionEndpoint: cfg.IntrospectionEndpoint, TokenEndpoint: cfg.TokenEndpoint,
 		})
-		s.newURI <- struct{}{}
 	}
 	return s, nil
 }

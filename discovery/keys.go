@@ -82,28 +82,35 @@ func (s *Server) replaceKeys(ctx context.Context) (time.Duration, error) {
 }
 
 func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause time.Duration, err error) {
-	m := s.metadata.Load()
-	if m == nil || m.JWKSURI == "" {
+	uri := s.keysURI()
+	if uri == "" {
 		return nil, nil, 0, errors.New("no jwks_uri yet")
 	}
-	body, header, status, err := s.fetch(ctx, m.JWKSURI, maxKeySetBytes)
+	body, header, status, err := s.fetch(ctx, uri, maxKeySetBytes)
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("got status %d, want 200", status)
 	}
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("%s: %w", m.JWKSURI, err)
+		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
 	}
 	keys, skipped, alarm, err := parseKeySet(body)
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("%s: %w", m.JWKSURI, err)
+		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
 	}
 	if len(keys) == 0 {
-		return nil, nil, 0, fmt.Errorf("%s: no usable key (%w)", m.JWKSURI, errors.Join(skipped, alarm, errors.New("of those published")))
+		return nil, nil, 0, fmt.Errorf("%s: no usable key (%w)", uri, errors.Join(skipped, alarm, errors.New("of those published")))
 	}
 	if skipped != nil {
 		s.log.Warn("some keys of the JWKS are not usable", "error", skipped)
 	}
 	return index(keys, s.now()), alarm, s.pause(header), nil
+}
+
+func (s *Server) keysURI() string {
+	if m := s.metadata.Load(); m != nil {
+		return m.JWKSURI
+	}
+	return s.cfg.JWKSURI
 }
 
 func index(keys []Key, fetched time.Time) *keySet {

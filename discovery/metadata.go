@@ -26,7 +26,12 @@ const (
 type document struct {
 	oidc.ProviderConfig
 
-	IntrospectionEndpoint string `json:"introspection_endpoint"`
+	endpoints
+	Aliases endpoints `json:"mtls_endpoint_aliases"` // RFC 8705 §5
+}
+
+type endpoints struct {
+	Introspection string `json:"introspection_endpoint"`
 }
 
 // candidates returns where the metadata of issuer may be, in the order of
@@ -63,7 +68,7 @@ func (s *Server) refreshMetadata(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	before := s.metadata.Swap(found)
-	if found.JWKSURI != "" && (before == nil || before.JWKSURI != found.JWKSURI) {
+	if s.cfg.JWKSURI == "" && (before == nil || before.JWKSURI != found.JWKSURI) {
 		select {
 		case s.newURI <- struct{}{}:
 		default: // already said
@@ -136,6 +141,9 @@ func (s *Server) adopt(body []byte, header http.Header) (*Metadata, error) {
 	if doc.IssuerURL != s.cfg.Issuer { // D-05, RFC 8414 §3.3
 		return nil, fmt.Errorf("got issuer %q, want %q", doc.IssuerURL, s.cfg.Issuer)
 	}
+	if s.cfg.MutualTLS && doc.Aliases.Introspection != "" {
+		doc.Introspection = doc.Aliases.Introspection
+	}
 	m := &Metadata{Issuer: doc.IssuerURL, Fetched: s.now()}
 	var errs []error
 	for _, e := range []struct {
@@ -145,7 +153,7 @@ func (s *Server) adopt(body []byte, header http.Header) (*Metadata, error) {
 		needed          bool
 	}{
 		{"jwks_uri", &m.JWKSURI, doc.JWKSURL, s.cfg.JWKSURI, s.cfg.NeedKeys},
-		{"introspection_endpoint", &m.IntrospectionEndpoint, doc.IntrospectionEndpoint, s.cfg.IntrospectionEndpoint, s.cfg.NeedIntrospection},
+		{"introspection_endpoint", &m.IntrospectionEndpoint, doc.Introspection, s.cfg.IntrospectionEndpoint, s.cfg.NeedIntrospection},
 		{"token_endpoint", &m.TokenEndpoint, doc.TokenURL, s.cfg.TokenEndpoint, s.cfg.NeedToken},
 	} {
 		*e.to = e.given

@@ -27,6 +27,8 @@ type Config struct {
 
 	NeedKeys, NeedIntrospection, NeedToken bool
 
+	MutualTLS bool // a client certificate is presented: RFC 8705 §5 has endpoints for that
+
 	RequestTimeout time.Duration // of one call
 	InsecureHTTP   bool          // allow http:// for loopback addresses
 

@@ -3,6 +3,8 @@ package validation
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -18,7 +20,7 @@ const (
 	openMinimum      = 10  // calls or more, within
 	openPeriod       = 10 * time.Second
 	openFor          = 3 * time.Second
-	longestRetryWait = time.Minute // that a Retry-After is honoured
+	longestRetryWait = 15 * time.Second // that a Retry-After is honoured
 )
 
 // guard keeps calls within bounds: so many at a time, none while the endpoint
@@ -63,13 +65,24 @@ func (g *guard) call(ctx context.Context, f func() (*Token, error)) (*Token, err
 	if !g.breaker.TryAcquirePermit() {
 		return nil, g.open()
 	}
-	t, err := f()
+	t, err := withoutPanic(f)
 	if errors.Is(err, ErrUnavailable) {
 		g.breaker.RecordFailure()
 	} else {
 		g.breaker.RecordSuccess()
 	}
 	return t, err
+}
+
+// withoutPanic makes an outage of a panic, which would end the process: the call
+// runs in a goroutine of its own.
+func withoutPanic(f func() (*Token, error)) (t *Token, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t, err = nil, &UnavailableError{Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
+		}
+	}()
+	return f()
 }
 
 func (g *guard) open() error {
@@ -80,7 +93,7 @@ func (g *guard) open() error {
 func (g *guard) postpone(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.until = g.now().Add(min(d, longestRetryWait))
+	g.until = g.now().Add(d)
 }
 
 func (g *guard) pause() time.Duration {

@@ -105,7 +105,7 @@ func (i *introspector) call(ctx context.Context, token string) (*Token, error) {
 		return nil, &UnavailableError{Err: err}
 	}
 	body, err := safehttp.Read(resp, maxAnswerBytes)
-	if err := i.checkStatus(resp); err != nil {
+	if err := i.checkStatus(resp, body); err != nil {
 		return nil, err
 	}
 	if err != nil {
@@ -133,22 +133,26 @@ func (i *introspector) request(ctx context.Context, endpoint, token string) (*ht
 		return nil, err
 	}
 	req.Header = header
+	// Asking twice does no harm: net/http may repeat the call when the server
+	// has just closed a connection. A nil value is not sent.
+	req.Header["Idempotency-Key"] = nil
 	return req, nil
 }
 
 // checkStatus is the error map of I-10.
-func (i *introspector) checkStatus(resp *http.Response) error {
+func (i *introspector) checkStatus(resp *http.Response, body []byte) error {
 	switch status := resp.StatusCode; status {
 	case http.StatusOK:
 		return nil
 	case http.StatusBadRequest:
-		return errRejected
+		if againstToken(body) {
+			return errRejected
+		}
+		return i.refused(status)
 	case http.StatusUnauthorized, http.StatusForbidden:
-		i.auth.rejected()
-		i.log.Error("the introspection endpoint refuses our own credentials", "status", status, "client_id", i.cfg.ClientID)
-		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d: our credentials are refused", status)}
+		return i.refused(status)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		pause := retryAfter(resp.Header.Get("Retry-After"), i.now())
+		pause := min(retryAfter(resp.Header.Get("Retry-After"), i.now()), longestRetryWait)
 		if pause > 0 {
 			i.guard.postpone(pause)
 		}
@@ -156,6 +160,24 @@ func (i *introspector) checkStatus(resp *http.Response) error {
 	default:
 		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d, want 200", status)}
 	}
+}
+
+// againstToken says whether a 400 is about the token: errors such as
+// invalid_client or temporarily_unavailable are not.
+func againstToken(body []byte) bool {
+	members, err := parseObject(body)
+	if err != nil {
+		return true
+	}
+	code, ok := members["error"]
+	return !ok || code == "invalid_request" || code == "invalid_token" || code == "unsupported_token_type"
+}
+
+// refused is an outage of ours, and an alarm: no token is to blame.
+func (i *introspector) refused(status int) error {
+	i.auth.rejected()
+	i.log.Error("the introspection endpoint refuses our own credentials", "status", status, "client_id", i.cfg.ClientID)
+	return &UnavailableError{Err: fmt.Errorf("introspection: got status %d: our credentials are refused", status)}
 }
 
 // retryAfter reads both forms of RFC 9110 §10.2.3.

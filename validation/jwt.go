@@ -9,7 +9,6 @@ import (
 	_ "crypto/sha512" // PS384, PS512
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,14 +122,19 @@ func (v *verifier) checkType(typ string, t *Token) error {
 	return checkNotIDToken(t)
 }
 
-// checkUse knows the claims by which vendors mark tokens of other kinds.
+// checkUse knows the claims by which vendors mark what kind of token it is:
+// token_use must be that of an access token, typ and token_type must not be
+// those of another kind (I-09, A-17).
 func checkUse(claims map[string]any) error {
-	for name, others := range map[string][]string{
-		"token_use": {"id", "refresh"},
-		"typ":       {"ID", "Refresh", "Offline", "Logout"},
-	} {
-		if value, ok := claims[name].(string); ok && slices.Contains(others, value) {
-			return fmt.Errorf("%w: %s says that it is no access token", ErrWrongType, name)
+	if use, ok := claims["token_use"]; ok && use != "access" && use != "access_token" {
+		return fmt.Errorf("%w: token_use says that it is no access token", ErrWrongType)
+	}
+	for _, name := range []string{"typ", "token_type"} {
+		value, _ := claims[name].(string)
+		for _, other := range []string{"id", "refresh", "offline", "logout"} {
+			if len(value) >= len(other) && strings.EqualFold(value[:len(other)], other) {
+				return fmt.Errorf("%w: %s says that it is no access token", ErrWrongType, name)
+			}
 		}
 	}
 	return nil

@@ -179,6 +179,11 @@ func TestWhatIsWrongWithAJWT(t *testing.T) {
 		"ID token by aud (J-24)":    {sign(nil, claims{"aud": "app", "azp": "app"}), validation.ErrWrongType},
 		"access token to itself":    {sign(nil, claims{"aud": "app", "client_id": "app"}), nil},
 		"token_use id (J-24)":       {sign(at, claims{"token_use": "id"}), validation.ErrWrongType},
+		"token_use id_token":        {sign(at, claims{"token_use": "id_token"}), validation.ErrWrongType},
+		"token_use refresh_token":   {sign(at, claims{"token_use": "refresh_token"}), validation.ErrWrongType},
+		"token_use access":          {sign(at, claims{"token_use": "access"}), nil},
+		"token_type refresh":        {sign(nil, claims{"token_type": "refresh_token"}), validation.ErrWrongType},
+		"typ of payload":            {sign(nil, claims{"typ": "Bearer"}), nil},
 		"refresh token (A-17)":      {sign(nil, claims{"typ": "Refresh"}), validation.ErrWrongType},
 		"crit (J-05)":               {sign(map[string]any{"crit": []string{"exp"}, "exp": 1}, nil), validation.ErrMalformed},
 		"empty crit (J-05)":         {sign(map[string]any{"crit": []string{}}, nil), validation.ErrMalformed},
@@ -289,6 +294,12 @@ func TestWhatTheEndpointAnswers(t *testing.T) { // I-03…I-10, A-03
 		"token type N_A":     {200, "", `{"active":true,"token_type":"N_A"}`, validation.ErrWrongType},
 		"token type DPoP":    {200, "", `{"active":true,"token_type":"DPoP"}`, validation.ErrBinding},
 		"token use id":       {200, "", `{"active":true,"token_use":"id"}`, validation.ErrWrongType},
+		"use refresh_token":  {200, "", `{"active":true,"token_use":"refresh_token"}`, validation.ErrWrongType},
+		"use access_token":   {200, "", `{"active":true,"token_use":"access_token"}`, nil},
+		"charset cut off":    {200, "application/json; charset", `{"active":true}`, nil},
+		"400 of our client":  {400, "", `{"error":"invalid_client"}`, validation.ErrUnavailable},
+		"400 of an outage":   {400, "", `{"error":"temporarily_unavailable"}`, validation.ErrUnavailable},
+		"400 without words":  {400, "", ``, validation.ErrInactive},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, func(c *validation.Config) { c.Cache = validation.CacheConfig{} })
@@ -338,11 +349,11 @@ func TestBreaker(t *testing.T) {
 
 func TestRetryAfterIsHonoured(t *testing.T) {
 	b := newBench(t, func(c *validation.Config) { c.Cache = validation.CacheConfig{} })
-	b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Status: 429, Header: map[string]string{"Retry-After": "20"}})
+	b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Status: 429, Header: map[string]string{"Retry-After": "10"}})
 	b.want(t, "a", validation.ErrUnavailable)
 	b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{})
 	good := b.as.Opaque("", nil)
-	b.pass(19 * time.Second)
+	b.pass(9 * time.Second)
 	b.want(t, good, validation.ErrUnavailable)
 	if calls := b.as.Calls(devissuer.PathIntrospection); calls != 1 {
 		t.Errorf("got %d calls, want 1", calls)

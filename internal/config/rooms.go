@@ -18,6 +18,7 @@ func (c *Config) Discovery(n int) discovery.Config {
 		TokenEndpoint:         i.TokenEndpoint,
 		NeedKeys:              i.TokenValidation != string(validation.StrategyIntrospection) || i.IntrospectionResponse == validation.ResponseJWT,
 		NeedIntrospection:     introspects,
+		MutualTLS:             introspects && i.ClientAuthMethod == validation.AuthTLS,
 		NeedToken:             introspects && i.ClientAuthMethod == validation.AuthBearer,
 		RequestTimeout:        i.RequestTimeout,
 		InsecureHTTP:          i.InsecureHTTP,

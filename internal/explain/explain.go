@@ -9,7 +9,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"text/tabwriter"
+	"unicode"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -82,7 +85,7 @@ func (r Request) check() *authv3.CheckRequest {
 func (w *Walk) Text(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, s := range w.Steps {
-		fmt.Fprintf(table, "%s\t%s %s\t%s\n", s.Result, s.Room, s.Name, words(s))
+		fmt.Fprintf(table, "%s\t%s %s\t%s\n", s.Result, s.Room, s.Name, printable(words(s)))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -100,6 +103,15 @@ func words(s trace.Step) string {
 		text = join(text, "want "+s.Want)
 	}
 	return text
+}
+
+// printable quotes what a terminal might take for orders: claims of a token that
+// nobody has verified are among it.
+func printable(s string) string {
+	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.QuoteToASCII(s)
+	}
+	return s
 }
 
 func join(a, b string) string {

@@ -166,6 +166,7 @@ func (m *Metrics) Handler(state State) http.Handler {
 	m.registry.MustRegister(entries)
 	serve := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		entries.Reset()
 		for cache, n := range state.Entries() {
 			entries.WithLabelValues(cache).Set(float64(n))
 		}

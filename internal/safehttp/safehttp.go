@@ -30,6 +30,8 @@ const (
 	maxIdleConnsPerHost = 16
 	idleConnTimeout     = 90 * time.Second
 	maxHeaderBytes      = 64 << 10
+	pingAfter           = 2 * time.Second // of silence
+	pingTimeout         = time.Second
 )
 
 // Options say whom a client trusts and how long it waits.
@@ -63,6 +65,9 @@ func New(o Options) (*http.Client, error) {
 		MaxIdleConnsPerHost:    maxIdleConnsPerHost,
 		IdleConnTimeout:        idleConnTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
+		// A connection that died in silence is given up, instead of every call
+		// timing out on it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	return &http.Client{
 		Transport: t,
@@ -225,7 +230,7 @@ func Read(resp *http.Response, limit int64) ([]byte, error) {
 // parameters; empty if there is none.
 func MediaType(header http.Header) string {
 	kind, _, err := mime.ParseMediaType(header.Get("Content-Type"))
-	if err != nil {
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
 		return ""
 	}
 	return kind
