@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/pod-security-admission/api"
 	"k8s.io/pod-security-admission/policy"
@@ -153,6 +154,25 @@ func TestRuntimeFollowsLimits(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestMemoryLimitLeavesRoom compares the two in every value set.
+func TestMemoryLimitLeavesRoom(t *testing.T) {
+	for _, name := range cases(t) {
+		t.Run(name, func(t *testing.T) {
+			c := find[appsv1.Deployment](t, objects(t, name)).Spec.Template.Spec.Containers[0]
+			limit := float64(c.Resources.Limits.Memory().Value())
+			for _, e := range c.Env {
+				if e.Name != "GOMEMLIMIT" {
+					continue
+				}
+				quantity := resource.MustParse(strings.TrimSuffix(e.Value, "B"))
+				if share := float64(quantity.Value()) / limit; share < 0.89 || share > 0.9 {
+					t.Errorf("got %s, which is %.2f of %.0f", e.Value, share, limit)
+				}
 			}
 		})
 	}

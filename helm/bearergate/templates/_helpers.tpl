@@ -117,9 +117,18 @@ shutdownSeconds: {{ include "bearergate.seconds" (list "server.shutdown_timeout"
 {{- ceil $sum | int }}
 {{- end }}
 
+{{/* A quantity as Kubernetes reads it: YAML's numbers are floats here, and large ones would print with an exponent. */}}
+{{- define "bearergate.quantity" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) }}
+{{- int64 . }}
+{{- else }}
+{{- toString . }}
+{{- end }}
+{{- end }}
+
 {{/* 90 % of a memory limit as GOMEMLIMIT writes it: the rest is for what the collector does not count. */}}
 {{- define "bearergate.gomemlimit" -}}
-{{- $text := toString . }}
+{{- $text := include "bearergate.quantity" . }}
 {{- $units := dict "" 1.0 "k" 1000.0 "M" 1000000.0 "G" 1000000000.0 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 }}
 {{- $bytes := mulf (float64 (regexFind "^[0-9.]+" $text)) (get $units (regexFind "[A-Za-z]*$" $text)) }}
 {{- printf "%dMiB" (divf (mulf $bytes 0.9) 1048576.0 | floor | int) }}
