@@ -52,15 +52,15 @@ func TestSchemaRejects(t *testing.T) {
 	}
 }
 
-// free are the maps whose keys are the user's own: labels, annotations,
+// openMaps are those whose keys are the user's own: labels, annotations,
 // selectors; and `global`, which belongs to parent charts.
-var free = []string{"definitions.labels", "properties.global"}
+var openMaps = []string{"definitions.labels", "properties.global"}
 
 // TestSchemaIsStrictEverywhere walks every object of the schema.
 func TestSchemaIsStrictEverywhere(t *testing.T) {
 	seen := 0
 	walk("", schema(t), func(path string, node map[string]any) {
-		if node["type"] != "object" || slices.Contains(free, path) {
+		if node["type"] != "object" || slices.Contains(openMaps, path) {
 			return
 		}
 		seen++
