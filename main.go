@@ -18,9 +18,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/admin"
@@ -159,8 +156,13 @@ func demoCommand(stdout, stderr io.Writer) *cobra.Command {
 func healthCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "health", Short: "Ask the gRPC health service", Args: cobra.NoArgs}
 	address := cmd.Flags().String("address", "127.0.0.1:9191", "gRPC address, host:port or unix:///path")
+	var t healthTLS
+	cmd.Flags().StringVar(&t.ca, "tls-ca", "", "ask over TLS, and trust the certificates in this file")
+	cmd.Flags().StringVar(&t.name, "tls-name", "", "name in the server's certificate, if not the host of the address")
+	cmd.Flags().StringVar(&t.cert, "tls-cert", "", "client certificate, where the server wants one")
+	cmd.Flags().StringVar(&t.key, "tls-key", "", "its private key")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := health(cmd.Context(), *address); err != nil {
+		if err := health(cmd.Context(), *address, t); err != nil {
 			return failure{err}
 		}
 		return nil
@@ -172,25 +174,6 @@ func versionCommand(stdout io.Writer) *cobra.Command {
 	return &cobra.Command{Use: "version", Short: "Print version, commit and Go version", Args: cobra.NoArgs, Run: func(*cobra.Command, []string) {
 		fmt.Fprintf(stdout, "bearergate %s (commit %s, %s)\n", version, commit, runtime.Version())
 	}}
-}
-
-// health returns nil when the service at address says SERVING.
-func health(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	answer, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{})
-	if err != nil {
-		return err
-	}
-	if answer.Status != healthv1.HealthCheckResponse_SERVING {
-		return fmt.Errorf("health of %s: got %s, want SERVING", address, answer.Status)
-	}
-	return nil
 }
 
 // serve runs the service of the file at path until ctx ends, then drains.
@@ -262,6 +245,5 @@ func listen(ctx context.Context, cfg *config.Config, svc *service.Service, check
 	case <-ctx.Done():
 	}
 	log.Info("draining")
-	checks.Drain(context.WithoutCancel(ctx))
-	return pages.Close()
+	return errors.Join(checks.Drain(context.WithoutCancel(ctx), svc.Expire), pages.Close())
 }

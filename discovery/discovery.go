@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -125,6 +126,31 @@ func New(cfg Config, o Options) (*Server, error) {
 		})
 	}
 	return s, nil
+}
+
+// Inherit takes over what before has fetched, if it is the same authorization
+// server at the same endpoints: a reload that changes how often something is
+// fetched must not make anybody wait. It is called before Run.
+func (s *Server) Inherit(before *Server) {
+	if !s.cfg.sameServer(before.cfg) {
+		return
+	}
+	if m := before.metadata.Load(); m != nil {
+		s.metadata.Store(m)
+		if m.JWKSURI != "" && s.cfg.JWKSURI == "" {
+			s.newURI <- struct{}{}
+		}
+	}
+	s.keys.Store(before.keys.Load())
+	s.reached.Store(before.reached.Load())
+}
+
+// sameServer ignores what only says when and how often something is fetched.
+func (c Config) sameServer(d Config) bool {
+	for _, each := range []*Config{&c, &d} {
+		each.RequestTimeout, each.RefreshInterval, each.MinRefreshInterval, each.MaxStale = 0, 0, 0, 0
+	}
+	return c == d
 }
 
 // Run fetches metadata and keys and keeps them fresh until ctx ends.
@@ -305,7 +331,7 @@ func (s *Server) unavailable(what string) error {
 func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Context) (time.Duration, error)) {
 	retry := firstRetry
 	for {
-		pause, err := fetch(ctx)
+		pause, err := withoutPanic(func() (time.Duration, error) { return fetch(ctx) })
 		if err != nil {
 			pause = retry
 			retry = min(2*retry, lastRetry)
@@ -322,6 +348,17 @@ func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Conte
 		case <-timer.C:
 		}
 	}
+}
+
+// withoutPanic makes an error of a panic, which would end the process: fetches
+// run in goroutines of their own.
+func withoutPanic(f func() (time.Duration, error)) (d time.Duration, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // jitter takes up to a fifth off, so that replicas spread out; it never adds,

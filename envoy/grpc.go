@@ -29,6 +29,7 @@ const (
 	connectionGrace  = time.Minute
 	pingAfter        = time.Minute
 	pingTimeout      = 20 * time.Second
+	expireGrace      = time.Second      // for answers that were cut short to leave
 	leastPingPause   = 10 * time.Second // of the client's own pings
 )
 
@@ -147,7 +148,9 @@ func (g *GRPC) Draining() bool { return g.draining.Load() }
 
 // Drain says NOT_SERVING, keeps answering for the drain delay, then takes no
 // new call, lets those under way end within the shutdown timeout, and stops.
-func (g *GRPC) Drain(ctx context.Context) {
+// Calls that take longer are cut short by expire, and answered; an error says
+// that even then some were not. It is called once.
+func (g *GRPC) Drain(ctx context.Context, expire func()) error {
 	g.draining.Store(true)
 	select {
 	case <-ctx.Done():
@@ -156,12 +159,16 @@ func (g *GRPC) Drain(ctx context.Context) {
 	close(g.stopping)
 	done := make(chan struct{})
 	go func() { defer close(done); g.server.GracefulStop() }()
-	select {
-	case <-done:
-		return
-	case <-ctx.Done():
-	case <-time.After(g.config.Load().ShutdownTimeout):
+	for _, wait := range []time.Duration{g.config.Load().ShutdownTimeout, expireGrace} {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		expire()
 	}
 	g.server.Stop()
 	<-done
+	return errors.New("drain: calls were still under way at the end of shutdown_timeout")
 }

@@ -53,7 +53,12 @@ func (s *Server) Use(p Policy) { s.policy.Store(&p) }
 
 // Check implements the ext_authz service. It never returns an error: to Envoy
 // that would be an outage of ours, which failure_mode_allow lets pass (E-06).
-func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (response *authv3.CheckResponse, _ error) {
+	defer func() {
+		if p := recover(); p != nil {
+			response = respond(s.panicked(p))
+		}
+	}()
 	began := time.Now()
 	r, d := s.decide(ctx, check)
 	took := time.Since(began)
@@ -66,9 +71,8 @@ func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3
 
 func (s *Server) decide(ctx context.Context, check *authv3.CheckRequest) (r authz.Request, d authz.Decision) {
 	defer func() {
-		if problem := recover(); problem != nil { // a panic is a deny
-			s.log.Error("panic while deciding", "type", fmt.Sprintf("%T", problem), "stack", string(debug.Stack()))
-			d = denied(authz.Internal, errors.New("panic"))
+		if p := recover(); p != nil {
+			d = s.panicked(p)
 		}
 	}()
 	ctx, cancel := withMargin(ctx)
@@ -79,6 +83,13 @@ func (s *Server) decide(ctx context.Context, check *authv3.CheckRequest) (r auth
 		return r, denied(authz.Unavailable, errors.New("no configuration in use yet"))
 	}
 	return r, (*policy).Decide(ctx, r)
+}
+
+// panicked makes a deny of a panic. What it panicked with may hold a token, and is
+// not logged.
+func (s *Server) panicked(p any) authz.Decision {
+	s.log.Error("panic", "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	return denied(authz.Internal, errors.New("panic"))
 }
 
 func denied(reason authz.Reason, err error) authz.Decision {

@@ -5,8 +5,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"os"
 	"slices"
 
+	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/livefile"
 )
 
@@ -40,6 +42,38 @@ func serverTLS(c TLSConfig, log *slog.Logger) (*tls.Config, error) {
 		return current, nil
 	}
 	return config, nil
+}
+
+// CheckFiles reads every file that c names, and reports all that cannot be used,
+// each a [*field.Error] with the key of the configuration file.
+func (c Config) CheckFiles() error {
+	if c.TLS == nil || c.TLS.CertFile == "" || c.TLS.KeyFile == "" {
+		return nil
+	}
+	var errs []error
+	chain, err := os.ReadFile(c.TLS.CertFile)
+	if err != nil {
+		errs = append(errs, field.Errorf("server.tls.cert_file", "%w", err))
+	}
+	key, err := os.ReadFile(c.TLS.KeyFile)
+	if err != nil {
+		errs = append(errs, field.Errorf("server.tls.key_file", "%w", err))
+	}
+	if len(errs) == 0 {
+		if _, err := tls.X509KeyPair(chain, key); err != nil {
+			errs = append(errs, field.Errorf("server.tls.cert_file", "%s and %s: %w", c.TLS.CertFile, c.TLS.KeyFile, err))
+		}
+	}
+	if c.TLS.ClientCAFile != "" {
+		anchors, err := os.ReadFile(c.TLS.ClientCAFile)
+		if err == nil {
+			_, err = parsePool(anchors)
+		}
+		if err != nil {
+			errs = append(errs, field.Errorf("server.tls.client_ca_file", "%w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // checkSANs limits who may ask to exact names. It also runs for resumed

@@ -15,7 +15,8 @@ import (
 // How one introspection endpoint is spared. CONTRACT.md §4 has an open breaker
 // try again within 15 seconds.
 const (
-	maxCalls         = 64  // at a time; more wait, up to the request timeout
+	maxCalls         = 64 // at a time; more wait, up to the request timeout
+	maxPending       = maxCalls + 1024
 	openFailureRate  = 0.5 // of
 	openMinimum      = 10  // calls or more, within
 	openPeriod       = 10 * time.Second

@@ -18,12 +18,11 @@ const (
 	onStack         = 2048 // bytes of a token that are hashed without allocating
 )
 
-// positive is a token that was good, and how long that may be believed.
+// positive is a token that was good.
 type positive struct {
 	token      *Token
 	thumbprint string    // of the key that signed a JWT; empty: introspected
-	fresh      time.Time // never past exp (I-20)
-	stale      time.Time // while the issuer is down; never past exp
+	born       time.Time // when it was found out
 }
 
 // negative is an answer against a token.
@@ -90,16 +89,22 @@ func (c *cache) negative(d digest, now time.Time) error {
 
 // add remembers a good token until it expires, and no longer than the TTL.
 func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
-	p := &positive{token: t, thumbprint: thumbprint, fresh: now.Add(c.cfg.TTL)}
-	p.stale = p.fresh.Add(c.cfg.StaleIfError)
-	if !t.Expiry.IsZero() {
-		p.fresh, p.stale = earlier(p.fresh, t.Expiry), earlier(p.stale, t.Expiry)
-	}
-	if !now.Before(p.fresh) {
+	p := &positive{token: t, thumbprint: thumbprint, born: now}
+	if !now.Before(c.fresh(p)) {
 		return
 	}
 	shard(c.positives, d).Add(d, p)
 	shard(c.negatives, d).Remove(d)
+}
+
+// fresh is until when p is believed; never past exp (I-20).
+func (c *cache) fresh(p *positive) time.Time {
+	return notPast(p.born.Add(c.cfg.TTL), p.token.Expiry)
+}
+
+// stale is until when p is believed while the issuer is down; never past exp.
+func (c *cache) stale(p *positive) time.Time {
+	return notPast(p.born.Add(c.cfg.TTL+c.cfg.StaleIfError), p.token.Expiry)
 }
 
 // refuse remembers an answer against a token and forgets what spoke for it.
@@ -138,9 +143,10 @@ func (c *cache) entries() map[string]int {
 	return counts
 }
 
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
+// notPast returns t, but not more than expiry, if there is one.
+func notPast(t, expiry time.Time) time.Time {
+	if !expiry.IsZero() && expiry.Before(t) {
+		return expiry
 	}
-	return b
+	return t
 }

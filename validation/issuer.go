@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -44,6 +46,9 @@ type Issuer struct {
 
 	flights singleflight.Group // introspection calls, by digest
 	calls   sync.WaitGroup
+	pending atomic.Int64  // calls under way or waiting for their turn
+	closing chan struct{} // nobody waits any longer
+	once    sync.Once
 }
 
 // NewIssuer returns an Issuer that has read its key and secret files.
@@ -58,6 +63,7 @@ func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 		cfg: cfg, hooks: o.Hooks, now: o.Now, source: o.Source,
 		verifier: &verifier{cfg: cfg, source: o.Source, now: o.Now},
 		cache:    newCache(cfg.Cache, cfg.seed()),
+		closing:  make(chan struct{}),
 	}
 	if cfg.Strategy.introspects() {
 		var err error
@@ -66,6 +72,24 @@ func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 		}
 	}
 	return i, nil
+}
+
+// Inherit takes over the cache of before, if tokens are judged in the same way:
+// what has been found out stays true when only the cache's bounds, the clock
+// skew or a timeout change. It is called before the first Validate.
+func (i *Issuer) Inherit(before *Issuer) {
+	if i.cache == nil || before.cache == nil || !i.cfg.judgesLike(before.cfg) {
+		return
+	}
+	i.cache.positives, i.cache.negatives = before.cache.positives, before.cache.negatives
+	i.cache.resize(i.cfg.Cache.MaxEntries)
+}
+
+func (c Config) judgesLike(d Config) bool {
+	for _, each := range []*Config{&c, &d} {
+		each.Cache, each.ClockSkew, each.RequestTimeout = CacheConfig{}, 0, 0
+	}
+	return reflect.DeepEqual(c, d)
 }
 
 // seed keeps equal tokens of different configurations apart in every cache: a
@@ -96,7 +120,7 @@ func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
 	}
 	d := i.cache.digest(token)
 	known := i.cache.positive(d)
-	if known != nil && i.now().Before(known.fresh) {
+	if known != nil && i.now().Before(i.cache.fresh(known)) {
 		if t, err, decided := i.recall(d, known); decided {
 			i.traceCache(ctx, hit, t)
 			return t, err
@@ -145,7 +169,7 @@ func (i *Issuer) decide(ctx context.Context, d digest, token string, known *posi
 	}
 	i.hooks.cache(cacheIntrospection, miss)
 	t, err := i.ask(ctx, d, token)
-	if errors.Is(err, ErrUnavailable) && known != nil && known.thumbprint == "" && i.now().Before(known.stale) {
+	if errors.Is(err, ErrUnavailable) && known != nil && known.thumbprint == "" && i.now().Before(i.cache.stale(known)) {
 		if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
 			return nil, err
 		}
@@ -174,6 +198,10 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string) (*Token, error
 	answers := i.flights.DoChan(string(d[:]), func() (any, error) {
 		i.calls.Add(1)
 		defer i.calls.Done()
+		defer i.pending.Add(-1)
+		if i.pending.Add(1) > maxPending {
+			return nil, &UnavailableError{Err: errors.New("too many introspection calls are waiting")}
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), i.cfg.RequestTimeout)
 		defer cancel()
 		t, err := i.introspector.introspect(ctx, token)
@@ -183,6 +211,8 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string) (*Token, error
 	select {
 	case <-ctx.Done():
 		return nil, &UnavailableError{Err: fmt.Errorf("introspection takes longer than the gateway waits: %w", ctx.Err())}
+	case <-i.closing:
+		return nil, &UnavailableError{Err: errors.New("shutting down")}
 	case answer := <-answers:
 		if answer.Err != nil {
 			return nil, answer.Err
@@ -226,6 +256,13 @@ func (i *Issuer) Resize(entries int) {
 	}
 }
 
+// Expire has nobody wait for an answer any longer: what is not decided yet is
+// [ErrUnavailable].
+func (i *Issuer) Expire() { i.once.Do(func() { close(i.closing) }) }
+
 // Close waits for the calls under way, each of which ends within the request
 // timeout. No Validate may begin after it.
-func (i *Issuer) Close() { i.calls.Wait() }
+func (i *Issuer) Close() {
+	i.Expire()
+	i.calls.Wait()
+}

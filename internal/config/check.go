@@ -3,9 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
 	"slices"
 	"strings"
 
@@ -30,14 +28,21 @@ func (c *Config) settle() error {
 }
 
 func (c *Config) checkServer() error {
-	if _, _, err := net.SplitHostPort(c.Server.AdminAddress); err != nil {
+	host, port, err := net.SplitHostPort(c.Server.AdminAddress)
+	if err != nil {
 		return field.Errorf("server.admin_address", "got %q, want host:port", c.Server.AdminAddress)
 	}
-	if c.Server.AdminAddress == c.Server.GRPCAddress && !strings.HasSuffix(c.Server.AdminAddress, ":0") {
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return field.Errorf("server.admin_address", "got %q, port %q is none", c.Server.AdminAddress, port)
+	}
+	grpcHost, grpcPort, err := net.SplitHostPort(c.Server.GRPCAddress)
+	if err == nil && port == grpcPort && port != "0" && (host == grpcHost || isWildcard(host) || isWildcard(grpcHost)) {
 		return field.Errorf("server.admin_address", "is the gRPC address too: health and metrics need an address of their own")
 	}
 	return nil
 }
+
+func isWildcard(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
 
 func (c *Config) checkLog() error {
 	var errs []error
@@ -116,35 +121,13 @@ func (c *Config) rename(err error) error {
 	return errors.Join(errs...)
 }
 
-// checkFiles wants every named file to be there: "valid" means "would start".
+// checkFiles wants every named file to be usable: "valid" means "would start".
 func (c *Config) checkFiles() error {
 	var errs []error
-	check := func(path, file string) {
-		if file == "" {
-			return
-		}
-		f, err := os.Open(file) //nolint:gosec // the operator names the file
-		if err == nil {
-			_, err = io.CopyN(io.Discard, f, 1)
-			_ = f.Close()
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			errs = append(errs, field.Errorf(path, "%w", err))
-		}
+	for n := range c.Issuers {
+		errs = append(errs, c.own(n, c.Validation(n).CheckFiles()))
 	}
-	for n, i := range c.Issuers {
-		at := c.issuerPath(n)
-		check(at+".client_secret_file", i.ClientSecretFile)
-		check(at+".client_key_file", i.ClientKeyFile)
-		check(at+".client_cert_file", i.ClientCertFile)
-		check(at+".ca_file", i.CAFile)
-	}
-	if t := c.Server.TLS; t != nil {
-		check("server.tls.cert_file", t.CertFile)
-		check("server.tls.key_file", t.KeyFile)
-		check("server.tls.client_ca_file", t.ClientCAFile)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Envoy().CheckFiles())...)
 }
 
 // Warnings says what is allowed and unsafe.

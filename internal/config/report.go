@@ -32,22 +32,40 @@ func (m *Mistake) Error() string {
 
 func (m *Mistake) Unwrap() error { return m.Err }
 
-// secretKeys are those whose values no error may show.
-var secretKeys = []string{"client_secret"} //nolint:gochecknoglobals // never changed
+// secretKey is the key whose value no error may show.
+const secretKey = "client_secret"
 
-// lineOf returns a line of the file without tabs and secrets in it.
+// lineOf returns a line of the file without tabs, or "" if a secret may be in it.
 func lineOf(content []byte, line int) string {
 	lines := strings.Split(string(content), "\n")
 	if line < 1 || line > len(lines) {
 		return ""
 	}
 	s := strings.ReplaceAll(strings.TrimRight(lines[line-1], "\r"), "\t", " ")
-	for _, key := range secretKeys {
-		if i := strings.Index(s, key); i >= 0 && !strings.HasPrefix(s[i:], key+"_") {
-			return s[:i] + key + " [redacted]"
+	for back := range min(line, secretReach) { // a secret may go on for some lines
+		if namesSecret(lines[line-1-back]) {
+			return ""
 		}
 	}
 	return s
+}
+
+// secretReach is how many lines a secret is taken to be long.
+const secretReach = 5
+
+// namesSecret finds the key client_secret, which client_secret_file and the
+// like are not.
+func namesSecret(s string) bool {
+	for {
+		i := strings.Index(s, secretKey)
+		if i < 0 {
+			return false
+		}
+		s = s[i+len(secretKey):]
+		if !strings.HasPrefix(s, "_") {
+			return true
+		}
+	}
 }
 
 // sorted joins mistakes in the order of the file.

@@ -89,6 +89,9 @@ func (o Options) withoutEnvoy(ctx context.Context, p *parts) error {
 	if o.Check {
 		return errors.New("nothing to check without an Envoy")
 	}
+	for _, s := range p.steps() {
+		fmt.Fprintf(o.Out, "# %s: %d, once there is an Envoy at %s\n%s\n\n", s.title, s.want, p.addresses.Listener, s.curl())
+	}
 	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n", p.addresses.Bearergate, p.admin)
 	<-ctx.Done()
 	return nil

@@ -123,6 +123,12 @@ func (t *transport) dialTLS(ctx context.Context, network, address string) (net.C
 	return d.DialContext(ctx, network, address)
 }
 
+// CheckAnchors returns why content cannot be a CAFile.
+func CheckAnchors(content []byte) error {
+	_, err := parseAnchors(content)
+	return err
+}
+
 func parseAnchors(content []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(content) {

@@ -171,6 +171,16 @@ func (s *Service) Entries() map[string]int {
 // Checks returns the Check server.
 func (s *Service) Checks() *envoy.Server { return s.checks }
 
+// Expire has no request wait any longer: what is undecided is answered 503. It
+// is for the end of a drain.
+func (s *Service) Expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, u := range s.units {
+		u.issuer.Expire()
+	}
+}
+
 // Close stops every unit, after the calls under way.
 func (s *Service) Close() {
 	close(s.closing)

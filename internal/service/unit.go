@@ -52,6 +52,12 @@ func (s *Service) newUnit(cfg *config.Config, i int) (*unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
+	for _, before := range s.units {
+		if before.discovery.Issuer == u.discovery.Issuer {
+			u.server.Inherit(before.server)
+			u.issuer.Inherit(before.issuer)
+		}
+	}
 	return u, nil
 }
 

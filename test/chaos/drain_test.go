@@ -115,3 +115,29 @@ issuers:
 		t.Errorf("got %s, %s before the other issuer hung", after, before)
 	}
 }
+
+// TestDrainAnswersWhatIsUnderWay stops a service while an introspection hangs: at
+// the end of shutdown_timeout the request is answered 503, not dropped.
+func TestDrainAnswersWhatIsUnderWay(t *testing.T) { // E-06
+	issuer := harness.Issuer(t)
+	settings := strings.Replace(harness.Config(issuer.URL()), `admin_address: "$ADMIN"`, `admin_address: "$ADMIN", shutdown_timeout: 500ms`, 1) + "  request_timeout: 3s\n"
+	service := harness.Serve(t, settings).Ready(t)
+	client := service.Client(t)
+	issuer.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Delay: 20 * time.Second})
+	answer := make(chan string, 1)
+	go func() {
+		reason, _, err := harness.Ask(context.Background(), client, "/", "Bearer opaque")
+		if err != nil {
+			reason = err.Error()
+		}
+		answer <- reason
+	}()
+	harness.Eventually(t, "the call is under way", func() bool { return issuer.Calls(devissuer.PathIntrospection) == 1 })
+	service.Signal(syscall.SIGTERM)
+	if got := <-answer; got != "unavailable" {
+		t.Errorf("got %s, want unavailable", got)
+	}
+	if err := service.Stop(); err != nil {
+		t.Errorf("exit status: %v", err)
+	}
+}

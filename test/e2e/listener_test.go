@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -118,6 +119,7 @@ func TestMutualTLS(t *testing.T) {
 	write(t, dir, "tls.crt", chain)
 	write(t, dir, "tls.key", key)
 	write(t, dir, "ca.crt", ca.pem)
+	clientChain, clientKey := ca.issue(t, "envoy.example.com")
 	settings := strings.Replace(harness.Config(issuer.URL()), `admin_address: "$ADMIN"`, fmt.Sprintf(
 		`admin_address: "$ADMIN", tls: {cert_file: %[1]s/tls.crt, key_file: %[1]s/tls.key, client_ca_file: %[1]s/ca.crt, allowed_client_sans: ["spiffe://mesh/envoy", envoy.example.com]}`, dir), 1)
 	service := harness.Serve(t, settings).Ready(t)
@@ -152,6 +154,15 @@ func TestMutualTLS(t *testing.T) {
 		if (err == nil && reason == "allowed") != tc.want {
 			t.Errorf("%s: got %s, %v; want an answer %v", name, reason, err, tc.want)
 		}
+	}
+	write(t, dir, "client.crt", clientChain)
+	write(t, dir, "client.key", clientKey)
+	health := []string{"health", "--address", service.GRPC, "--tls-ca", filepath.Join(dir, "ca.crt")}
+	if output, err := exec.Command(harness.Binary(t), append(health, "--tls-cert", filepath.Join(dir, "client.crt"), "--tls-key", filepath.Join(dir, "client.key"))...).CombinedOutput(); err != nil {
+		t.Errorf("health over mutual TLS: %v\n%s", err, output)
+	}
+	if err := exec.Command(harness.Binary(t), health...).Run(); err == nil {
+		t.Error("health without a client certificate was answered")
 	}
 	// All three files are re-read: a new authority, on both sides.
 	next := newAuthority(t)

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+)
+
+// healthTLS names the files for asking over TLS; an empty ca asks without.
+type healthTLS struct{ ca, name, cert, key string }
+
+func (t healthTLS) credentials() (credentials.TransportCredentials, error) {
+	if t.ca == "" {
+		return insecure.NewCredentials(), nil
+	}
+	anchors, err := os.ReadFile(t.ca)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.name, RootCAs: x509.NewCertPool()}
+	if !config.RootCAs.AppendCertsFromPEM(anchors) {
+		return nil, fmt.Errorf("%s: no PEM certificate in it", t.ca)
+	}
+	if t.cert != "" {
+		pair, err := tls.LoadX509KeyPair(t.cert, t.key)
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return credentials.NewTLS(config), nil
+}
+
+// health returns nil when the service at address says SERVING.
+func health(ctx context.Context, address string, t healthTLS) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	creds, err := t.credentials()
+	if err != nil {
+		return err
+	}
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	answer, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{})
+	if err != nil {
+		return err
+	}
+	if answer.Status != healthv1.HealthCheckResponse_SERVING {
+		return fmt.Errorf("health of %s: got %s, want SERVING", address, answer.Status)
+	}
+	return nil
+}
