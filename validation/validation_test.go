@@ -419,6 +419,17 @@ func TestNothingIsBelievedPastExp(t *testing.T) { // I-20, A-09
 	}
 }
 
+func TestNothingIsRememberedPastExp(t *testing.T) { // I-20: not even within the clock skew
+	b := newBench(t, func(c *validation.Config) { c.Cache.TTL = time.Hour })
+	token := b.as.Opaque("", claims{"exp": time.Now().Unix() + 20})
+	b.want(t, token, nil)
+	b.pass(25 * time.Second)
+	b.want(t, token, nil) // the issuer says so, within our clock skew
+	if calls := b.as.Calls(devissuer.PathIntrospection); calls != 2 {
+		t.Errorf("got %d calls, want 2: after exp the issuer is asked each time", calls)
+	}
+}
+
 func TestRemovedKeyEndsCachedVerifications(t *testing.T) {
 	b := newBench(t, nil)
 	token := b.as.JWT(nil)
