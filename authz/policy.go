@@ -168,13 +168,13 @@ func (e *evaluation) findRule(context.Context) (Reason, error) {
 }
 
 func (e *evaluation) matchRule() {
-	for _, r := range e.policy.rules {
+	for n, r := range e.policy.rules {
 		why := r.mismatch(e.request.Method, e.host, e.path)
 		if why == "" {
 			e.rule = r
 		}
 		if e.trace != nil {
-			e.noteRule(r.Name, why)
+			e.noteRule(n, why)
 		}
 		if why == "" {
 			return
@@ -185,12 +185,16 @@ func (e *evaluation) matchRule() {
 	}
 }
 
-func (e *evaluation) noteRule(name, why string) {
-	if why == "" {
-		e.note("rule "+name, trace.Passed, "matches")
+func (e *evaluation) noteRule(n int, why string) {
+	name := "rule " + e.policy.rules[n].Name
+	if why != "" {
+		e.note(name, trace.Noted, "does not match: "+why)
 		return
 	}
-	e.note("rule "+name, trace.Noted, "does not match: "+why)
+	e.note(name, trace.Passed, "matches")
+	for _, later := range e.policy.rules[n+1:] {
+		e.note("rule "+later.Name, trace.Noted, "not looked at: the first match wins")
+	}
 }
 
 func (p *Policy) resourceOf(host, path string) *resource {

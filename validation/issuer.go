@@ -148,11 +148,7 @@ func (i *Issuer) recall(d digest, known *positive) (t *Token, err error, decided
 func (i *Issuer) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
 	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && looksLikeJWT(token)
 	if t := trace.From(ctx); t != nil {
-		how := "introspection"
-		if local {
-			how = "local verification, which is final"
-		}
-		t.Add(trace.Step{Room: "validation", Name: "strategy", Result: trace.Noted, Detail: fmt.Sprintf("%s: %s", i.cfg.Strategy, how)})
+		i.traceWay(t, local)
 	}
 	if local {
 		return i.verify(ctx, d, token)
@@ -230,6 +226,28 @@ func (i *Issuer) remember(d digest, t *Token, err error) {
 		return
 	}
 	i.cache.add(d, t, "", i.now())
+}
+
+// traceWay shows how a token is judged, and what the issuer publishes for that.
+func (i *Issuer) traceWay(t *trace.Trace, local bool) {
+	how := "introspection"
+	if local {
+		how = "local verification, which is final"
+	}
+	t.Add(trace.Step{Room: "validation", Name: "strategy", Result: trace.Noted, Detail: fmt.Sprintf("%s: %s", i.cfg.Strategy, how)})
+	m, err := i.source.Metadata()
+	if err != nil {
+		t.Add(trace.Step{Room: "discovery", Name: "metadata", Result: trace.Failed, Detail: err.Error()})
+		return
+	}
+	age := "configured, not fetched"
+	if !m.Fetched.IsZero() {
+		age = "fetched " + i.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
+	}
+	t.Add(trace.Step{
+		Room: "discovery", Name: "metadata", Result: trace.Noted,
+		Detail: fmt.Sprintf("%s: jwks_uri %s, introspection_endpoint %s", age, m.JWKSURI, m.IntrospectionEndpoint),
+	})
 }
 
 func (i *Issuer) traceCache(ctx context.Context, result string, token *Token) {

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -74,6 +75,14 @@ func TestMetricNames(t *testing.T) {
 		if got := service.Metric(t, series); got != want {
 			t.Errorf("%s: got %v, want %v", series, got, want)
 		}
+	}
+	for i := range 30 {
+		if _, _, err := harness.Ask(t.Context(), client, "/", fmt.Sprintf("Bearer other%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := service.Metric(t, `bearergate_introspection_breaker_open`+of+`}`); got != 1 {
+		t.Errorf("the breaker is open after 30 failures: got %v", got)
 	}
 	all := page(t, service, "/metrics", 200)
 	for _, name := range []string{"bearergate_jwks_last_success_timestamp_seconds" + of + "}", `bearergate_build_info{commit="unknown",go_version="go1.`, "go_goroutines", "process_resident_memory_bytes"} {
