@@ -43,8 +43,9 @@ const surroundings = `
 // requests to a real Envoy that runs the result, with the real binary behind it.
 func TestEnvoyGateway(t *testing.T) {
 	certificate, key := pair(t, "api.example.com")
-	translated := translate(t, certificate, key)
-	checkStatus(t, translated)
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	translated := translate(t, read(t, chains[2])+fmt.Sprintf(surroundings, encode(certificate), encode(key)))
+	checkStatus(t, translated, 7)
 
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "sub=%s authorization=%s", r.Header.Values("x-auth-sub"), r.Header.Values("authorization"))
@@ -96,16 +97,51 @@ func TestEnvoyGateway(t *testing.T) {
 	}
 }
 
-// translate returns what Envoy Gateway makes of the file.
-func translate(t *testing.T, certificate, key string) map[string]any {
+// gateway is what the policies of the chart point at.
+const gateway = `
+{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {name: envoy}, spec: {controllerName: gateway.envoyproxy.io/gatewayclass-controller}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: ingress, namespace: %[1]s}, spec: {gatewayClassName: envoy, listeners: [{name: http, protocol: HTTP, port: 80}]}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: orders, namespace: %[1]s}, spec: {parentRefs: [{name: ingress}], rules: [{backendRefs: [{name: orders, port: 8080}]}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: orders, namespace: %[1]s}, spec: {clusterIP: 192.0.2.1, ports: [{name: http, port: 8080, targetPort: 8080}]}}
+`
+
+// TestEnvoyGatewayAcceptsTheChart translates the policies that the chart makes.
+func TestEnvoyGatewayAcceptsTheChart(t *testing.T) {
+	for name, namespace := range map[string]string{"envoy-gateway": "ingress", "envoy-gateway-route": "security"} {
+		t.Run(name, func(t *testing.T) {
+			var used strings.Builder
+			for document := range strings.SplitSeq(rendered(t, name), "\n---\n") {
+				for _, kind := range []string{"SecurityPolicy", "ReferenceGrant", "Service"} {
+					if strings.Contains(document, "\nkind: "+kind+"\n") {
+						used.WriteString("\n---\n" + strings.Replace(document, "type: ClusterIP", "clusterIP: 192.0.2.2", 1))
+					}
+				}
+			}
+			translated := translate(t, fmt.Sprintf(gateway, namespace)+used.String())
+			checkStatus(t, translated, 4)
+			asked := false
+			walk("", translated["xds"], func(_ string, node map[string]any) {
+				asked = asked || node["@type"] == "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz" && node["failureModeAllow"] == nil
+			})
+			if !asked {
+				t.Error("no ext_authz filter")
+			}
+		})
+	}
+}
+
+// translate returns what Envoy Gateway makes of manifests.
+func translate(t *testing.T, manifests string) map[string]any {
 	t.Helper()
 	program, err := egctl()
 	if err != nil {
 		t.Fatal(err)
 	}
-	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	write(t, file, read(t, chains[2])+fmt.Sprintf(surroundings, encode(certificate), encode(key)))
+	write(t, file, manifests)
 	out, errs, err := execute(program, "experimental", "translate", "--from", "gateway-api", "--to", "gateway-api,xds", "--type", "all", "--output", "yaml", "--file", file)
 	if err != nil {
 		t.Fatalf("%v: %s", err, errs)
@@ -117,8 +153,8 @@ func translate(t *testing.T, certificate, key string) map[string]any {
 	return all
 }
 
-// checkStatus wants every object accepted.
-func checkStatus(t *testing.T, translated map[string]any) {
+// checkStatus wants every object accepted, and so many of them.
+func checkStatus(t *testing.T, translated map[string]any, want int) {
 	t.Helper()
 	accepted := 0
 	walk("", translated, func(path string, node map[string]any) {
@@ -129,8 +165,8 @@ func checkStatus(t *testing.T, translated map[string]any) {
 			t.Errorf("%s: %v: %v", path, node["reason"], node["message"])
 		}
 	})
-	if accepted < 7 {
-		t.Errorf("got %d accepted objects, want 7", accepted)
+	if accepted < want {
+		t.Errorf("got %d accepted objects, want %d", accepted, want)
 	}
 }
 

@@ -150,12 +150,19 @@ func arguments(name string) []string {
 	return args
 }
 
+// manifests are those rendered already: many tests look at the same ones.
+var manifests sync.Map
+
 // rendered returns the manifests of a value set.
 func rendered(t *testing.T, name string) string {
 	t.Helper()
+	if known, ok := manifests.Load(name); ok {
+		return known.(string)
+	}
 	out, errs, err := template(arguments(name)...)
 	if err != nil {
 		t.Fatalf("%v: %s", err, errs)
 	}
+	manifests.Store(name, out)
 	return out
 }
