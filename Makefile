@@ -8,11 +8,13 @@ FUZZTIME ?= 5000x
 demo: build ## run Bearergate behind a real Envoy and print requests to try
 	@ENVOY=$$(test/tools/envoy.sh) && export ENVOY && exec bin/bearergate demo $(DEMO)
 
-test: tools ## pass the tests: units, seconds of fuzzing, everything against a real Envoy
+test: tools ## pass the tests: units, some fuzzing, a real Envoy, the chart, a real Docker engine
 	$(GO) vet ./...
 	$(GO) test -race ./...
 	test/tools/fuzz.sh $(FUZZTIME)
 	cd test && $(GO) vet ./... && $(GO) test -race ./...
+	cd test/kubernetes && $(GO) vet ./... && $(GO) test ./...
+	test/tools/docker.sh || [ $$? -eq 77 ]
 
 .PHONY: tools
 tools: # what the tests need, each fetched once into .cache
