@@ -335,6 +335,22 @@ func BenchmarkWhen(b *testing.B) {
 	}
 }
 
+func TestHeaderNames(t *testing.T) { // CONTRACT.md §2
+	for _, name := range []string{"x-auth-sub", "X-User", "x_user", "x-forwarded-user", "x-forwarded-email", "tenant", "a-b-c-d-e-f"} {
+		if err := checkHeaderName(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{
+		"", ":path", "Host", "authorization", "Content-Length", "content-type", "connection", "Transfer-Encoding", "x-envoy-original-path", "X_Envoy_Y",
+		"x-forwarded-for", "x_forwarded_host", "cookie", "te", "upgrade", "x y", "x\n", "x-ä", "a-b-c-d-e-f-g", "proxy-authorization", "x-request-id",
+	} {
+		if checkHeaderName(name) == nil {
+			t.Errorf("%q was accepted", name)
+		}
+	}
+}
+
 func TestConfigMistakes(t *testing.T) {
 	good := func() Config {
 		return Config{Realm: "r", DefaultAccess: "token", Issuers: []IssuerConfig{{Issuer: "https://as", Audience: []string{"api"}}}, Headers: map[string]string{"x-auth-sub": "sub"}}
