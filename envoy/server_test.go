@@ -68,7 +68,7 @@ func TestAllow(t *testing.T) {
 		Token: &validation.Token{Subject: "alice", Scopes: []string{"a", "b"}, ClientID: "app", Issuer: "https://as"},
 	})
 	h := r.GetOkResponse().Headers[0]
-	if h.Append.GetValue() || h.Append == nil || h.AppendAction != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD { // E-01
+	if h.Append.GetValue() || h.Append == nil || h.AppendAction != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD { //nolint:staticcheck // E-01
 		t.Errorf("got %v", h)
 	}
 	want := map[string]any{"sub": "alice", "scope": "a b", "client_id": "app", "iss": "https://as", "rule": "r", "reason": "allowed"}

@@ -19,7 +19,6 @@ const (
 	StrategyBoth          Strategy = "both"          // JWTs locally and finally, anything else by asking
 )
 
-func (s Strategy) verifies() bool    { return s == StrategyJWT || s == StrategyBoth }
 func (s Strategy) introspects() bool { return s == StrategyIntrospection || s == StrategyBoth }
 
 // The values of Config.ClientAuthMethod.
