@@ -2,6 +2,9 @@ GO       ?= go
 VERSION  ?= dev
 COMMIT   ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS   = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+# As the Dockerfile builds it, to the byte.
+BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace \
+            -gcflags=cel.dev/...=-l -gcflags=github.com/antlr4-go/...=-l -gcflags=github.com/pelletier/...=-l -gcflags=go.yaml.in/...=-l -gcflags=github.com/spf13/...=-l -gcflags=github.com/prometheus/...=-l -gcflags=github.com/envoyproxy/...=-l -gcflags=net/http/...=-l
 FUZZTIME ?= 5000x
 
 .PHONY: demo test build fuzz chaos bench
@@ -22,7 +25,7 @@ tools: # what the tests need, each fetched once into .cache
 	@test/tools/oidc-provider.sh >/dev/null
 
 build: ## build bin/bearergate
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/bearergate .
+	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/bearergate .
 
 fuzz: ## fuzz each parser of foreign bytes, a million inputs each
 	test/tools/fuzz.sh 1000000x

@@ -5,9 +5,11 @@ package admin
 
 import (
 	"fmt"
-	"html/template"
+	"html"
+	"io"
 	"net/http"
 	"sort"
+	"strings"
 )
 
 // Options are what the pages show.
@@ -70,23 +72,32 @@ func (o Options) rows() []row {
 	return all
 }
 
-var page = template.Must(template.New("status").Parse(`<!doctype html>
+const head = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Bearergate</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}td,th{text-align:left;padding:.25rem 1rem .25rem 0;vertical-align:top}.no{color:#a00}</style></head>
-<body><h1>Bearergate {{.Version}}</h1>
-<p>{{if .Draining}}Draining: no new work is taken.{{else}}Serving.{{end}} <a href="/livez">livez</a> · <a href="/readyz">readyz</a> · <a href="/metrics">metrics</a></p>
-<table><tr><th>issuer</th><th>state</th></tr>
-{{range .Rows}}<tr><td>{{.Issuer}}</td><td>{{if .Problem}}<span class="no">not ready: {{.Problem}}</span>{{else}}ready{{end}}</td></tr>
-{{end}}</table></body></html>
-`)) //nolint:gochecknoglobals // never changed
+`
 
+// status writes its page by hand: html/template would keep the linker from
+// dropping unused methods, and cost the binary a quarter of its size.
 func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = page.Execute(w, struct {
-		Version  string
-		Draining bool
-		Rows     []row
-	}{o.Version, o.Draining(), o.rows()})
+	state := "Serving."
+	if o.Draining() {
+		state = "Draining: no new work is taken."
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s<body><h1>Bearergate %s</h1>\n<p>%s <a href=\"/livez\">livez</a> · <a href=\"/readyz\">readyz</a> · <a href=\"/metrics\">metrics</a></p>\n",
+		head, html.EscapeString(o.Version), state)
+	b.WriteString("<table><tr><th>issuer</th><th>state</th></tr>\n")
+	for _, r := range o.rows() {
+		cell := "ready"
+		if r.Problem != "" {
+			cell = `<span class="no">not ready: ` + html.EscapeString(r.Problem) + "</span>"
+		}
+		fmt.Fprintf(&b, "<tr><td>%s</td><td>%s</td></tr>\n", html.EscapeString(r.Issuer), cell)
+	}
+	b.WriteString("</table></body></html>\n")
+	_, _ = io.WriteString(w, b.String())
 }
