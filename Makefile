@@ -7,16 +7,20 @@ BUILD     = CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -tags grpcnotrac
             -gcflags=cel.dev/...=-l -gcflags=github.com/antlr4-go/...=-l -gcflags=github.com/pelletier/...=-l -gcflags=go.yaml.in/...=-l -gcflags=github.com/spf13/...=-l -gcflags=github.com/prometheus/...=-l -gcflags=github.com/envoyproxy/...=-l -gcflags=net/http/...=-l
 FUZZTIME ?= 5000x
 
-.PHONY: demo test build fuzz chaos bench
+.PHONY: demo test test-kubernetes test-docker build fuzz chaos bench
 demo: build ## run Bearergate behind a real Envoy and print requests to try
 	@ENVOY=$$(test/tools/envoy.sh) && export ENVOY && exec bin/bearergate demo $(DEMO)
 
-test: tools ## pass the tests: units, some fuzzing, a real Envoy, the chart, a real Docker engine
+test: tools ## pass the tests: units, some fuzzing, a real Envoy and a real authorization server
 	$(GO) vet ./...
 	$(GO) test -race ./...
 	test/tools/fuzz.sh $(FUZZTIME)
 	cd test && $(GO) vet ./... && $(GO) test -race ./...
+
+test-kubernetes: ## render and check the chart, and run what Envoy Gateway makes of its chain
 	cd test/kubernetes && $(GO) vet ./... && $(GO) test ./...
+
+test-docker: ## build the image and run the compose stack in a real Docker engine, or say that it is skipped
 	test/tools/docker.sh || [ $$? -eq 77 ]
 
 .PHONY: tools
