@@ -113,4 +113,3 @@ func (e *evaluation) checkWhen(ctx context.Context) (Reason, error) {
 	}
 	return undecided, nil
 }
-
