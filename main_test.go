@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -106,10 +107,22 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// free returns an address where nobody listens.
+func free(t *testing.T) string {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	return lis.Addr().String()
+}
+
 func TestServeUntilStopped(t *testing.T) {
 	as := issuer(t)
+	grpcAddress, admin := free(t), free(t)
 	dir := files(t, map[string]string{"a.toml": `
-server = {grpc_address = "127.0.0.1:39191", admin_address = "127.0.0.1:39192"}
+server = {grpc_address = "` + grpcAddress + `", admin_address = "` + admin + `"}
 [auth]
 issuer = "` + as.URL() + `"
 audience = "api"
@@ -122,7 +135,7 @@ insecure_http = true
 		status <- run(ctx, []string{"serve", "--config=" + filepath.Join(dir, "a.toml")}, &out, &out)
 	}()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		resp, err := http.Get("http://127.0.0.1:39192/readyz")
+		resp, err := http.Get("http://" + admin + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -134,7 +147,7 @@ insecure_http = true
 		}
 	}
 	var ignored bytes.Buffer
-	if got := run(ctx, []string{"health", "--address=127.0.0.1:39191"}, &ignored, &ignored); got != 0 {
+	if got := run(ctx, []string{"health", "--address=" + grpcAddress}, &ignored, &ignored); got != 0 {
 		t.Errorf("health: got %d, want 0: %s", got, &ignored)
 	}
 	cancel()
