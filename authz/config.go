@@ -34,7 +34,7 @@ func newPolicy(c Config) (*Policy, error) {
 		errs = append(errs, field.Errorf("default_access", "got %q, want one of %s, %s", c.DefaultAccess, accessToken, accessDeny))
 	}
 	errs = append(errs, p.addResources(names), p.addRules())
-	p.matchesPaths = len(p.resources) > 0 || slices.ContainsFunc(p.rules, func(r *rule) bool { return len(r.paths) > 0 })
+	p.matchesPaths = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtPaths)
 	return p, errors.Join(errs...)
 }
 

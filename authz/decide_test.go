@@ -248,6 +248,26 @@ func check(t *testing.T, d authz.Decision) {
 	}
 }
 
+// TestConditionsOnPathsRefuseAmbiguousOnes: a `when` that reads the path matches
+// on it too (E-10).
+func TestConditionsOnPathsRefuseAmbiguousOnes(t *testing.T) {
+	b := newBench(t)
+	p, err := authz.New(authz.Config{
+		Realm: "bearergate", DefaultAccess: "token", Issuers: b.issuers,
+		Rules: []authz.Rule{{Name: "public", Access: "public", When: `request.path.startsWith("/public/")`}},
+	}, b.set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]authz.Reason{
+		"/public/x": authz.Public, "/x": authz.Forbidden, "/public/../x": authz.BadRequest, "/public/%2e%2e/x": authz.BadRequest, "/public/..;/x": authz.BadRequest,
+	} {
+		if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: path}); d.Reason != want {
+			t.Errorf("%s: got %s, want %s", path, d.Reason, want)
+		}
+	}
+}
+
 func TestOutageIsUnavailable(t *testing.T) { // I-11
 	b := newBench(t)
 	p := b.policy(t)

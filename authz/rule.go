@@ -21,6 +21,12 @@ type rule struct {
 	resource *resource
 }
 
+// looksAtPaths says whether the rule would be led astray by a path that can be
+// read in two ways.
+func (r *rule) looksAtPaths() bool {
+	return len(r.paths) > 0 || r.when != nil && r.when.onPath
+}
+
 // Why a rule does not match, for explain.
 const (
 	otherPath   = "no path pattern fits"

@@ -19,7 +19,10 @@ import (
 // costs a handful.
 const maxWhenCost = 100_000
 
-const headersVariable = "request.headers"
+const (
+	headersVariable = "request.headers"
+	pathVariable    = "request.path"
+)
 
 // condition is a compiled `when`. It may look at `claims`; at `request.method`,
 // `request.host`, `request.path` and `request.headers`; and at `token.issuer`,
@@ -27,6 +30,7 @@ const headersVariable = "request.headers"
 type condition struct {
 	program cel.Program
 	headers []string // that the expression names; no others are shown to it
+	onPath  bool     // it reads request.path
 }
 
 // compile type-checks an expression; errors give the column.
@@ -36,7 +40,7 @@ func compile(expression string) (*condition, error) {
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("request.method", cel.StringType),
 		cel.Variable("request.host", cel.StringType),
-		cel.Variable("request.path", cel.StringType),
+		cel.Variable(pathVariable, cel.StringType),
 		cel.Variable(headersVariable, cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("token.issuer", cel.StringType),
 		cel.Variable("token.scopes", cel.ListType(cel.StringType)),
@@ -62,7 +66,11 @@ func compile(expression string) (*condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &condition{program: program, headers: headers}, nil
+	c := &condition{program: program, headers: headers}
+	for _, reference := range checked.NativeRep().ReferenceMap() {
+		c.onPath = c.onPath || reference.Name == pathVariable
+	}
+	return c, nil
 }
 
 // namedHeaders returns the request headers that an expression names, each by a
@@ -160,7 +168,7 @@ func (f *facts) ResolveName(name string) (any, bool) {
 		return f.request.Method, true
 	case "request.host":
 		return hostOnly(f.request.Host), true
-	case "request.path":
+	case pathVariable:
 		return f.path, true
 	case headersVariable:
 		return f.named(), true

@@ -139,7 +139,7 @@ func (s *Server) adopt(body []byte, header http.Header) (*Metadata, error) {
 		return nil, errors.New("not a strict JSON object with the members of RFC 8414")
 	}
 	if doc.IssuerURL != s.cfg.Issuer { // D-05, RFC 8414 §3.3
-		return nil, fmt.Errorf("got issuer %q, want %q", doc.IssuerURL, s.cfg.Issuer)
+		return nil, fmt.Errorf("got issuer %.200q, want %q", doc.IssuerURL, s.cfg.Issuer)
 	}
 	if s.cfg.MutualTLS && doc.Aliases.Introspection != "" {
 		doc.Introspection = doc.Aliases.Introspection

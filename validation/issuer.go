@@ -76,13 +76,13 @@ func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 
 // Inherit takes over the cache of before, if tokens are judged in the same way:
 // what has been found out stays true when only the cache's bounds, the clock
-// skew or a timeout change. It is called before the first Validate.
+// skew or a timeout change. It is called before the first Validate; the size is
+// for Resize to change.
 func (i *Issuer) Inherit(before *Issuer) {
 	if i.cache == nil || before.cache == nil || !i.cfg.judgesLike(before.cfg) {
 		return
 	}
 	i.cache.positives, i.cache.negatives = before.cache.positives, before.cache.negatives
-	i.cache.resize(i.cfg.Cache.MaxEntries)
 }
 
 func (c Config) judgesLike(d Config) bool {
