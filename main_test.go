@@ -5,7 +5,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,11 +28,11 @@ func files(t *testing.T, contents map[string]string) string {
 
 func issuer(t *testing.T) *devissuer.Issuer {
 	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	as := devissuer.New("http://"+server.Listener.Addr().String(), map[string]string{"gate": "s3cret"})
-	server.Config.Handler = as
-	server.Start()
-	t.Cleanup(server.Close)
+	as, stop, err := devissuer.Start(map[string]string{"gate": "s3cret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 	return as
 }
 

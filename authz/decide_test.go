@@ -3,7 +3,6 @@ package authz_test
 import (
 	"context"
 	"log/slog"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -46,11 +45,11 @@ func newBench(t testing.TB) *bench {
 
 func newIssuer(t testing.TB, strategy validation.Strategy) (*devissuer.Issuer, *validation.Issuer) {
 	t.Helper()
-	listener := httptest.NewUnstartedServer(nil)
-	as := devissuer.New("http://"+listener.Listener.Addr().String(), map[string]string{"gate": ""})
-	listener.Config.Handler = as
-	listener.Start()
-	t.Cleanup(listener.Close)
+	as, stop, err := devissuer.Start(map[string]string{"gate": ""})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 	log := slog.New(slog.DiscardHandler)
 	client, err := safehttp.New(safehttp.Options{Timeout: time.Second, InsecureHTTP: true, Log: log})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,12 +49,13 @@ func (b *bench) count(counts map[string]int, what string) {
 
 func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	t.Helper()
-	listener := httptest.NewUnstartedServer(nil)
-	url := "http://" + listener.Listener.Addr().String()
-	b := &bench{as: devissuer.New(url, map[string]string{"gate": "s3cret&%:é"}), cache: map[string]int{}, result: map[string]int{}}
-	listener.Config.Handler = b.as
-	listener.Start()
-	t.Cleanup(listener.Close)
+	as, stop, err := devissuer.Start(map[string]string{"gate": "s3cret&%:é"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	url := as.URL()
+	b := &bench{as: as, cache: map[string]int{}, result: map[string]int{}}
 	cfg := validation.Config{
 		Issuer: url, Strategy: validation.StrategyBoth, ClientID: "gate", ClientSecret: "s3cret&%:é", ClientAuthMethod: validation.AuthBasic,
 		IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible,

@@ -101,7 +101,8 @@ func (o Options) withoutEnvoy(ctx context.Context, p *parts) error {
 type parts struct {
 	dir        string
 	issuer     *devissuer.Issuer
-	servers    []*http.Server
+	stopIssuer func()
+	upstream   *http.Server
 	addresses  chains.Addresses
 	admin      string
 	configFile string
@@ -109,18 +110,17 @@ type parts struct {
 
 func prepare(dir string) (*parts, error) {
 	p := &parts{dir: dir}
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	secret := rand.Text()
+	var err error
+	if p.issuer, p.stopIssuer, err = devissuer.Start(map[string]string{"bearergate": secret}); err != nil {
 		return nil, err
 	}
-	secret := rand.Text()
-	p.issuer = devissuer.New("http://"+lis.Addr().String(), map[string]string{"bearergate": secret})
-	p.serve(lis, p.issuer)
 	up, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p.serve(up, http.HandlerFunc(echo))
+	p.upstream = &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = p.upstream.Serve(up) }()
 	p.addresses.Upstream = up.Addr().String()
 	p.addresses.Listener = preferred
 	for _, to := range []*string{&p.addresses.Listener, &p.addresses.Bearergate, &p.addresses.Admin, &p.admin} {
@@ -149,16 +149,9 @@ rules:
 `, p.addresses.Bearergate, p.admin, p.issuer.URL(), audience, secret)
 }
 
-func (p *parts) serve(lis net.Listener, h http.Handler) {
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
-	p.servers = append(p.servers, s)
-	go func() { _ = s.Serve(lis) }()
-}
-
 func (p *parts) close() {
-	for _, s := range p.servers {
-		_ = s.Close()
-	}
+	p.stopIssuer()
+	_ = p.upstream.Close()
 }
 
 // free returns address if nobody listens there, else another one.

@@ -3,7 +3,6 @@ package service_test
 import (
 	"context"
 	"log/slog"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,11 +22,11 @@ type claims = devissuer.Claims
 
 func newIssuer(t testing.TB) *devissuer.Issuer {
 	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	as := devissuer.New("http://"+server.Listener.Addr().String(), map[string]string{"gate": "s3cret"})
-	server.Config.Handler = as
-	server.Start()
-	t.Cleanup(server.Close)
+	as, stop, err := devissuer.Start(map[string]string{"gate": "s3cret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 	return as
 }
 

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -259,11 +258,11 @@ func Free(t testing.TB) string {
 // gate with the secret s3cret.
 func Issuer(t testing.TB) *devissuer.Issuer {
 	t.Helper()
-	server := httptest.NewUnstartedServer(nil)
-	issuer := devissuer.New("http://"+server.Listener.Addr().String(), map[string]string{"gate": "s3cret"})
-	server.Config.Handler = issuer
-	server.Start()
-	t.Cleanup(server.Close)
+	issuer, stop, err := devissuer.Start(map[string]string{"gate": "s3cret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
 	return issuer
 }
 
