@@ -65,7 +65,7 @@ func newIssuer(t testing.TB, strategy validation.Strategy) (*devissuer.Issuer, *
 	issuer, err := validation.NewIssuer(validation.Config{
 		Issuer: as.URL(), Strategy: strategy, ClientID: "gate", ClientAuthMethod: validation.AuthNone, IntrospectionResponse: validation.ResponseJSON,
 		Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible, RequestTimeout: time.Second, InsecureHTTP: true,
-		Cache: validation.CacheConfig{MaxEntries: 100, TTL: time.Minute},
+		Cache: validation.CacheConfig{MaxEntries: 100, MaxBytes: 1 << 20, TTL: time.Minute},
 	}, validation.Options{Source: server, Client: client, Log: log})
 	if err != nil {
 		t.Fatal(err)

@@ -2,9 +2,10 @@ package validation
 
 import (
 	"crypto/sha256"
+	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
 // digest identifies a token in a cache: a full hash over the issuer's
@@ -13,9 +14,11 @@ type digest [sha256.Size]byte
 
 const (
 	maxShards       = 32
-	minShardEntries = 64   // fewer, and an uneven spread would evict too early
-	negativeShare   = 10   // one entry in so many is for answers against a token
-	onStack         = 2048 // bytes of a token that are hashed without allocating
+	minShardEntries = 64      // fewer, and an uneven spread would evict too early
+	minShardBytes   = 1 << 20 // likewise
+	negativeShare   = 10      // one entry and byte in so many is for answers against a token
+	onStack         = 2048    // bytes of a token that are hashed without allocating
+	sweepInterval   = 10 * time.Second
 )
 
 // positive is a token that was good.
@@ -23,13 +26,21 @@ type positive struct {
 	token      *Token
 	thumbprint string    // of the key that signed a JWT; empty: introspected
 	born       time.Time // when it was found out
+	bytes      int64     // by estimate
 }
 
-// negative is an answer against a token.
+func (p *positive) size() int64 { return p.bytes }
+
+// negative is an answer against a token, or that there is none for now.
 type negative struct {
 	err   error
 	until time.Time
 }
+
+// negativeBytes is what an answer against a token takes, its error included.
+const negativeBytes = 512
+
+func (negative) size() int64 { return negativeBytes }
 
 // cache remembers facts about tokens, never decisions. Answers against
 // tokens live apart, so that random tokens evict nothing good (I-23). A nil
@@ -37,35 +48,26 @@ type negative struct {
 type cache struct {
 	cfg       CacheConfig
 	seed      digest
-	positives []*lru.Cache[digest, *positive]
-	negatives []*lru.Cache[digest, negative]
+	positives shards[*positive]
+	negatives shards[negative]
 }
 
 func newCache(cfg CacheConfig, seed digest) *cache {
 	if cfg.TTL <= 0 || cfg.MaxEntries < 1 {
 		return nil
 	}
-	p, n := split(cfg.MaxEntries)
-	return &cache{cfg: cfg, seed: seed, positives: shards[*positive](p), negatives: shards[negative](n)}
-}
-
-// split shares entries out between answers for and against tokens.
-func split(entries int) (positives, negatives int) {
-	negatives = max(1, entries/negativeShare)
-	return max(1, entries-negatives), negatives
-}
-
-func shards[V any](entries int) []*lru.Cache[digest, V] {
-	count := min(maxShards, max(1, entries/minShardEntries))
-	all := make([]*lru.Cache[digest, V], count)
-	for i := range all {
-		all[i], _ = lru.New[digest, V](entries / count) // fails for sizes below 1 only
+	entries, bytes := cfg.shares()
+	return &cache{
+		cfg: cfg, seed: seed,
+		positives: newShards[*positive](entries[0], bytes[0]), negatives: newShards[negative](entries[1], bytes[1]),
 	}
-	return all
 }
 
-func shard[V any](all []*lru.Cache[digest, V], d digest) *lru.Cache[digest, V] {
-	return all[int(d[0])%len(all)]
+// shares splits the bounds between answers for and against tokens.
+func (c CacheConfig) shares() (entries [2]int, bytes [2]int64) {
+	against := max(1, c.MaxEntries/negativeShare)
+	bytesAgainst := c.MaxBytes / negativeShare
+	return [2]int{max(1, c.MaxEntries-against), against}, [2]int64{c.MaxBytes - bytesAgainst, bytesAgainst}
 }
 
 func (c *cache) digest(token string) digest {
@@ -74,13 +76,13 @@ func (c *cache) digest(token string) digest {
 }
 
 func (c *cache) positive(d digest) *positive {
-	p, _ := shard(c.positives, d).Get(d)
+	p, _ := c.positives.of(d).get(d)
 	return p
 }
 
 // negative returns the answer against a token, or nil.
 func (c *cache) negative(d digest, now time.Time) error {
-	n, ok := shard(c.negatives, d).Get(d)
+	n, ok := c.negatives.of(d).get(d)
 	if !ok || !now.Before(n.until) {
 		return nil
 	}
@@ -89,12 +91,12 @@ func (c *cache) negative(d digest, now time.Time) error {
 
 // add remembers a good token until it expires, and no longer than the TTL.
 func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
-	p := &positive{token: t, thumbprint: thumbprint, born: now}
+	p := &positive{token: t, thumbprint: thumbprint, born: now, bytes: sizeOfToken(t)}
 	if !now.Before(c.fresh(p)) {
 		return
 	}
-	shard(c.positives, d).Add(d, p)
-	shard(c.negatives, d).Remove(d)
+	c.positives.of(d).add(d, p)
+	c.negatives.of(d).remove(d)
 }
 
 // fresh is until when p is believed; never past exp (I-20).
@@ -110,35 +112,41 @@ func (c *cache) stale(p *positive) time.Time {
 // refuse remembers an answer against a token and forgets what spoke for it.
 func (c *cache) refuse(d digest, err error, now time.Time) {
 	c.forget(d)
+	c.postpone(d, err, now)
+}
+
+// postpone remembers that there is no answer about a token for now; what is known
+// of it stays.
+func (c *cache) postpone(d digest, err error, now time.Time) {
 	if c.cfg.NegativeTTL > 0 {
-		shard(c.negatives, d).Add(d, negative{err: err, until: now.Add(c.cfg.NegativeTTL)})
+		c.negatives.of(d).add(d, negative{err: err, until: now.Add(c.cfg.NegativeTTL)})
 	}
 }
 
-func (c *cache) forget(d digest) { shard(c.positives, d).Remove(d) }
+func (c *cache) forget(d digest) { c.positives.of(d).remove(d) }
 
-func (c *cache) resize(entries int) {
-	p, n := split(entries)
-	resize(c.positives, p)
-	resize(c.negatives, n)
+// sweep drops what nobody may believe any longer.
+func (c *cache) sweep(now time.Time) {
+	c.positives.sweep(func(p *positive) bool { return !now.Before(c.stale(p)) })
+	c.negatives.sweep(func(n negative) bool { return !now.Before(n.until) })
 }
 
-func resize[V any](all []*lru.Cache[digest, V], entries int) {
-	for _, s := range all {
-		s.Resize(max(1, entries/len(all)))
-	}
+func (c *cache) resize(maxEntries int, maxBytes int64) {
+	entries, bytes := CacheConfig{MaxEntries: maxEntries, MaxBytes: maxBytes}.shares()
+	c.positives.resize(entries[0], bytes[0])
+	c.negatives.resize(entries[1], bytes[1])
 }
 
 // entries counts what is remembered, by the label of the metric.
 func (c *cache) entries() map[string]int {
 	counts := map[string]int{cacheJWT: 0, cacheIntrospection: 0, cacheNegative: 0}
 	for _, s := range c.positives {
-		for _, p := range s.Values() {
+		for _, p := range s.values() {
 			counts[cacheOf(p.token.JWT)]++
 		}
 	}
 	for _, s := range c.negatives {
-		counts[cacheNegative] += s.Len()
+		counts[cacheNegative] += s.len()
 	}
 	return counts
 }
@@ -149,4 +157,111 @@ func notPast(t, expiry time.Time) time.Time {
 		return expiry
 	}
 	return t
+}
+
+// sized is what a shard can hold.
+type sized interface{ size() int64 }
+
+// shards spread entries by the first byte of their digest, so that requests
+// seldom wait for each other's lock.
+type shards[V sized] []*shard[V]
+
+func newShards[V sized](entries int, bytes int64) shards[V] {
+	count := min(maxShards, max(1, entries/minShardEntries))
+	count = min(count, max(1, int(bytes/minShardBytes)))
+	all := make(shards[V], count)
+	for i := range all {
+		s := &shard[V]{maxBytes: bytes / int64(count)}
+		// It fails for sizes below 1 only.
+		s.lru, _ = simplelru.NewLRU(entries/count, func(_ digest, v V) { s.bytes -= v.size() })
+		all[i] = s
+	}
+	return all
+}
+
+func (all shards[V]) of(d digest) *shard[V] { return all[int(d[0])%len(all)] }
+
+func (all shards[V]) sweep(gone func(V) bool) {
+	for _, s := range all {
+		s.sweep(gone)
+	}
+}
+
+func (all shards[V]) resize(entries int, bytes int64) {
+	for _, s := range all {
+		s.resize(max(1, entries/len(all)), bytes/int64(len(all)))
+	}
+}
+
+// shard is an LRU bounded by entries and by bytes.
+type shard[V sized] struct {
+	mu       sync.Mutex
+	lru      *simplelru.LRU[digest, V]
+	bytes    int64
+	maxBytes int64
+}
+
+func (s *shard[V]) get(d digest) (V, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lru.Get(d)
+}
+
+// add remembers v, unless it alone is more than the shard may hold.
+func (s *shard[V]) add(d digest, v V) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lru.Remove(d) // Add would replace the value without a word
+	if v.size() > s.maxBytes {
+		return
+	}
+	s.bytes += v.size()
+	s.lru.Add(d, v)
+	s.shrink()
+}
+
+func (s *shard[V]) shrink() {
+	for s.bytes > s.maxBytes {
+		s.lru.RemoveOldest()
+	}
+}
+
+func (s *shard[V]) remove(d digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lru.Remove(d)
+}
+
+func (s *shard[V]) resize(entries int, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxBytes = bytes
+	s.lru.Resize(entries)
+	s.shrink()
+}
+
+// sweep takes the lock for each entry anew: requests go between.
+func (s *shard[V]) sweep(gone func(V) bool) {
+	s.mu.Lock()
+	keys := s.lru.Keys()
+	s.mu.Unlock()
+	for _, d := range keys {
+		s.mu.Lock()
+		if v, ok := s.lru.Peek(d); ok && gone(v) {
+			s.lru.Remove(d)
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (s *shard[V]) values() []V {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lru.Values()
+}
+
+func (s *shard[V]) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lru.Len()
 }

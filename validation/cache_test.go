@@ -3,8 +3,10 @@ package validation
 import (
 	"crypto/rand"
 	"encoding/binary"
+	stdjson "encoding/json"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -25,7 +27,7 @@ func heap() uint64 {
 // against tokens, and shows what an entry costs.
 func TestMemoryIsBounded(t *testing.T) {
 	const size, flood = 20_000, 1_000_000
-	c := newCache(CacheConfig{MaxEntries: size, TTL: time.Hour, NegativeTTL: time.Hour}, digest{})
+	c := newCache(CacheConfig{MaxEntries: size, MaxBytes: 1 << 30, TTL: time.Hour, NegativeTTL: time.Hour}, digest{})
 	now := time.Now()
 	before := heap()
 	for n := range size {
@@ -41,7 +43,11 @@ func TestMemoryIsBounded(t *testing.T) {
 	filled := heap()
 	positives := c.entries()[cacheIntrospection]
 	bytes := (filled - before) / uint64(positives) //nolint:gosec // not negative
-	t.Logf("%d bytes for each of %d positive entries of six claims", bytes, positives)
+	estimate := uint64(c.positives.bytes()) / uint64(positives) //nolint:gosec // not negative
+	t.Logf("%d bytes, by estimate %d, for each of %d positive entries of six claims", bytes, estimate, positives)
+	if estimate < bytes || estimate > 2*bytes {
+		t.Errorf("an entry takes %d bytes and is estimated at %d", bytes, estimate)
+	}
 	if bytes > 4096 {
 		t.Errorf("an entry takes %d bytes, want at most 4096", bytes)
 	}
@@ -69,7 +75,7 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestCacheSizes(t *testing.T) {
 	for _, size := range []int{1, 2, 10, 63, 64, 1000, 100_000} {
-		c := newCache(CacheConfig{MaxEntries: size, TTL: time.Hour, NegativeTTL: time.Hour}, digest{})
+		c := newCache(CacheConfig{MaxEntries: size, MaxBytes: 1 << 30, TTL: time.Hour, NegativeTTL: time.Hour}, digest{})
 		for n := range 3 * size {
 			c.add(id(n), &Token{}, "", time.Now())
 			c.refuse(id(-n-1), ErrInactive, time.Now())
@@ -78,7 +84,7 @@ func TestCacheSizes(t *testing.T) {
 		if total := e[cacheIntrospection] + e[cacheNegative]; total > max(2, size) || total < size/2 {
 			t.Errorf("size %d: got %v", size, e)
 		}
-		c.resize(max(1, size/2))
+		c.resize(max(1, size/2), 1<<30)
 		e = c.entries()
 		if total := e[cacheIntrospection] + e[cacheNegative]; total > max(2, size/2+2*len(c.positives)) {
 			t.Errorf("size %d halved: got %v", size, e)
@@ -89,11 +95,86 @@ func TestCacheSizes(t *testing.T) {
 	}
 }
 
+func (all shards[V]) bytes() (sum int64) {
+	for _, s := range all {
+		sum += s.bytes
+	}
+	return sum
+}
+
+// TestBytesAreBounded fills the cache with tokens of 12 KB of claims, of three
+// shapes: what they take stays below the bound, and the estimate is no fiction.
+func TestBytesAreBounded(t *testing.T) {
+	const bound = 32 << 20
+	shapes := map[string]func() any{
+		"groups": func() any {
+			all := make([]any, 400)
+			for i := range all {
+				all[i] = rand.Text()
+			}
+			return all
+		},
+		"text": func() any { return strings.Repeat(rand.Text(), 12<<10/26) },
+		"objects": func() any {
+			all := map[string]any{}
+			for range 150 {
+				all[rand.Text()] = map[string]any{"n": stdjson.Number("1234567890"), "b": true}
+			}
+			return all
+		},
+	}
+	for name, shape := range shapes {
+		c := newCache(CacheConfig{MaxEntries: 100_000, MaxBytes: bound, TTL: time.Hour}, digest{})
+		before := heap()
+		for n := range 6_000 {
+			c.add(id(n), &Token{Claims: map[string]any{"groups": shape()}}, "", time.Now())
+		}
+		taken := heap() - before
+		t.Logf("%s: %d entries take %d bytes, by estimate %d", name, c.entries()[cacheIntrospection], taken, c.positives.bytes())
+		if taken > bound || c.positives.bytes() > bound {
+			t.Errorf("%s: takes %d bytes, want at most %d", name, taken, bound)
+		}
+		if taken < bound/3 {
+			t.Errorf("%s: takes %d bytes only of %d: the estimate is far too high", name, taken, bound)
+		}
+		c.resize(100_000, bound/4)
+		if got := c.positives.bytes(); got > bound/4 {
+			t.Errorf("%s: %d bytes after the bound became %d", name, got, bound/4)
+		}
+		c.add(id(-1), &Token{Claims: map[string]any{"x": strings.Repeat("x", bound)}}, "", time.Now())
+		if c.positive(id(-1)) != nil {
+			t.Errorf("%s: an entry larger than the bound is remembered", name)
+		}
+		runtime.KeepAlive(c)
+	}
+}
+
+// TestAccountsBalance: whatever comes and goes, an empty cache holds no bytes.
+func TestAccountsBalance(t *testing.T) {
+	c := newCache(CacheConfig{MaxEntries: 200, MaxBytes: 1 << 20, TTL: time.Minute, NegativeTTL: time.Minute, StaleIfError: time.Minute}, digest{})
+	now := time.Now()
+	for n := range 1000 {
+		c.add(id(n), &Token{Subject: "x"}, "", now)
+		c.add(id(n), &Token{Subject: "y"}, "", now)
+		c.refuse(id(n/2), ErrInactive, now)
+		c.postpone(id(n/3), ErrUnavailable, now)
+		c.forget(id(n / 5))
+	}
+	c.sweep(now.Add(time.Minute + time.Second))
+	if c.entries()[cacheIntrospection] == 0 || c.entries()[cacheNegative] != 0 {
+		t.Errorf("got %v: what may still serve while the issuer is down stays, answers against tokens go", c.entries())
+	}
+	c.sweep(now.Add(2 * time.Minute))
+	if e := c.entries(); e[cacheIntrospection] != 0 || c.positives.bytes() != 0 || c.negatives.bytes() != 0 {
+		t.Errorf("got %v and %d, %d bytes, want nothing", e, c.positives.bytes(), c.negatives.bytes())
+	}
+}
+
 func TestDigestsDiffer(t *testing.T) {
 	seen := map[digest]string{}
 	for _, cfg := range []Config{{Issuer: "a", ClientID: "bc"}, {Issuer: "ab", ClientID: "c"}, {Issuer: "a"}, {Issuer: "a", ClientID: "bc", Strategy: StrategyBoth}} {
 		for _, token := range []string{"t", "tt", ""} {
-			c := newCache(CacheConfig{MaxEntries: 1, TTL: 1}, cfg.seed())
+			c := newCache(CacheConfig{MaxEntries: 1, MaxBytes: 1 << 20, TTL: 1}, cfg.seed())
 			name := fmt.Sprintf("%+v %s", cfg, token)
 			if other, ok := seen[c.digest(token)]; ok {
 				t.Errorf("%s and %s share a digest", name, other)

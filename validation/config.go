@@ -43,6 +43,9 @@ const (
 	TypeRFC9068    = "rfc9068"    // typ is at+jwt and all claims of RFC 9068 §2.2 are there
 )
 
+// minCacheBytes is for one issuer.
+const minCacheBytes = 1 << 20
+
 // maxClockSkew bounds the leeway: RFC 9068 §4 allows "no more than a few minutes".
 const maxClockSkew = 5 * time.Minute
 
@@ -82,6 +85,7 @@ type Config struct {
 // CacheConfig bounds what is remembered of validated tokens.
 type CacheConfig struct {
 	MaxEntries   int           // of verified JWTs and introspection answers together
+	MaxBytes     int64         // of all of them, by estimate
 	TTL          time.Duration // never past exp; 0 switches all caching off
 	NegativeTTL  time.Duration // of answers against a token; 0 switches these off
 	StaleIfError time.Duration // past TTL, never past exp, while the issuer is down
@@ -173,6 +177,9 @@ func (c CacheConfig) validate() error {
 	}
 	if c.MaxEntries < 1 && c.TTL > 0 {
 		errs = append(errs, field.Errorf("cache.max_entries", "got %d, want at least 1 (cache.ttl 0s switches the cache off)", c.MaxEntries))
+	}
+	if c.MaxBytes < minCacheBytes && c.TTL > 0 {
+		errs = append(errs, field.Errorf("cache.max_bytes", "got %d bytes, want at least 1MiB (cache.ttl 0s switches the cache off)", c.MaxBytes))
 	}
 	return errors.Join(errs...)
 }

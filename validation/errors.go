@@ -30,6 +30,10 @@ var (
 type UnavailableError struct {
 	Err        error         // the cause; for logs
 	RetryAfter time.Duration // when a retry may help; zero: not known
+
+	// ofToken: the endpoint answers about other tokens, so that asking about
+	// this one again would be of no use for a while.
+	ofToken bool
 }
 
 func (e *UnavailableError) Error() string {

@@ -2,21 +2,29 @@ package validation
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/guard"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/internal/trace"
 )
 
 const (
 	maxAnswerBytes = 64 << 10
+
+	maxCalls   = 64   // at a time, to one introspection endpoint
+	maxWaiting = 1024 // more wait, up to the request timeout
+
+	longestRetryWait = 15 * time.Second // that a Retry-After is passed on
 
 	mediaJSON = "application/json"
 	mediaJWT  = "application/token-introspection+jwt" // RFC 9701 §5
@@ -40,7 +48,7 @@ type introspector struct {
 	source Source
 	client *http.Client
 	auth   clientAuth
-	guard  *guard
+	guard  *guard.Guard
 	log    *slog.Logger
 	hooks  Hooks
 	now    func() time.Time
@@ -52,31 +60,80 @@ func newIntrospector(cfg Config, o Options) (*introspector, error) {
 		return nil, err
 	}
 	i := &introspector{cfg: cfg, source: o.Source, client: o.Client, auth: auth, log: o.Log, hooks: o.Hooks, now: o.Now}
-	i.guard = newGuard(cfg.RequestTimeout, o.Now, func(open bool) {
-		if o.Hooks.Breaker != nil {
-			o.Hooks.Breaker(cfg.Issuer, open)
-		}
+	i.guard = guard.New(guard.Options{
+		Slots: maxCalls, Waiting: maxWaiting, Timeout: cfg.RequestTimeout, Probe: i.probe,
+		Changed: func(down bool) {
+			if o.Hooks.Breaker != nil {
+				o.Hooks.Breaker(cfg.Issuer, down)
+			}
+		},
 	})
 	return i, nil
 }
 
-// introspect makes one call. Its errors are [ErrUnavailable] for everything
-// that is not an answer, and the other sentinels for answers against the token.
-func (i *introspector) introspect(ctx context.Context, token string) (*Token, error) {
-	return i.guard.call(ctx, func() (*Token, error) {
-		began := i.now()
-		t, err := i.call(ctx, token)
-		if i.hooks.Introspection != nil {
-			i.hooks.Introspection(i.cfg.Issuer, resultOf(err), i.now().Sub(began))
-		}
-		if tr := trace.From(ctx); tr != nil {
-			tr.Add(trace.Step{Room: "validation", Name: "introspection", Result: trace.Noted, Detail: resultOf(err)})
-			if t != nil {
-				i.cfg.traceClaims(tr, t, i.now())
-			}
-		}
-		return t, err
+// introspect makes one call, when its turn comes. Its errors are
+// [ErrUnavailable] for everything that is not an answer, and the other
+// sentinels for answers against the token.
+func (i *introspector) introspect(ctx context.Context, token string, urgent bool) (t *Token, err error) {
+	if _, err := i.source.Metadata(); err != nil { // no call, and no failure of one
+		return nil, &UnavailableError{Err: err}
+	}
+	kept := i.guard.Do(ctx, urgent, func(ctx context.Context) guard.Verdict {
+		t, err = i.observed(ctx, token)
+		return verdict(err)
 	})
+	if kept != nil {
+		t, err = nil, &UnavailableError{Err: kept, RetryAfter: i.guard.RetryAfter()}
+	}
+	var failed *UnavailableError
+	if errors.As(err, &failed) && (kept == nil || errors.Is(kept, guard.ErrSlow)) {
+		failed.ofToken = failed.ofToken || i.guard.Answers()
+	}
+	return t, err
+}
+
+// probe shows whether the endpoint is up, by a token that nobody was given: no
+// client can choose one that the endpoint chokes on.
+func (i *introspector) probe(ctx context.Context) guard.Verdict {
+	_, err := i.observed(ctx, i.cfg.OpaqueTokenPrefix+"probe"+rand.Text())
+	return verdict(err)
+}
+
+// verdict is what the guard learns from a call: an answer against a token is an
+// answer, or else junk tokens could open the breaker (I-10).
+func verdict(err error) guard.Verdict {
+	var failed *UnavailableError
+	if errors.As(err, &failed) && !errors.Is(failed.Err, safehttp.ErrTooLarge) {
+		return guard.Verdict{RetryAfter: failed.RetryAfter}
+	}
+	return guard.Verdict{Answered: true}
+}
+
+// observed makes one call and tells of it.
+func (i *introspector) observed(ctx context.Context, token string) (*Token, error) {
+	began := i.now()
+	t, err := i.withoutPanic(ctx, token)
+	if i.hooks.Introspection != nil {
+		i.hooks.Introspection(i.cfg.Issuer, resultOf(err), i.now().Sub(began))
+	}
+	if tr := trace.From(ctx); tr != nil {
+		tr.Add(trace.Step{Room: "validation", Name: "introspection", Result: trace.Noted, Detail: resultOf(err)})
+		if t != nil {
+			i.cfg.traceClaims(tr, t, i.now())
+		}
+	}
+	return t, err
+}
+
+// withoutPanic makes an outage of a panic, which would end the process: calls run
+// in goroutines of their own.
+func (i *introspector) withoutPanic(ctx context.Context, token string) (t *Token, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			t, err = nil, &UnavailableError{Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
+		}
+	}()
+	return i.call(ctx, token)
 }
 
 func resultOf(err error) string {
@@ -109,7 +166,7 @@ func (i *introspector) call(ctx context.Context, token string) (*Token, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, &UnavailableError{Err: err}
+		return nil, &UnavailableError{Err: err, ofToken: errors.Is(err, safehttp.ErrTooLarge)}
 	}
 	claims, err := i.members(ctx, resp.Header, body)
 	if err != nil {
@@ -153,9 +210,6 @@ func (i *introspector) checkStatus(resp *http.Response, body []byte) error {
 		return i.refused(status)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		pause := min(retryAfter(resp.Header.Get("Retry-After"), i.now()), longestRetryWait)
-		if pause > 0 {
-			i.guard.postpone(pause)
-		}
 		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d", status), RetryAfter: pause}
 	default:
 		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d, want 200", status)}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"reflect"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -46,7 +45,6 @@ type Issuer struct {
 
 	flights singleflight.Group // introspection calls, by digest
 	calls   sync.WaitGroup
-	pending atomic.Int64  // calls under way or waiting for their turn
 	closing chan struct{} // nobody waits any longer
 	once    sync.Once
 }
@@ -70,6 +68,9 @@ func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 		if i.introspector, err = newIntrospector(cfg, o); err != nil {
 			return nil, err
 		}
+	}
+	if i.cache != nil {
+		i.calls.Go(i.sweep)
 	}
 	return i, nil
 }
@@ -154,26 +155,39 @@ func (i *Issuer) decide(ctx context.Context, d digest, token string, known *posi
 		return i.verify(ctx, d, token)
 	}
 	if i.cache == nil {
-		return i.ask(ctx, digest(sha256.Sum256([]byte(token))), token)
+		return i.ask(ctx, digest(sha256.Sum256([]byte(token))), token, false)
 	}
-	if err := i.cache.negative(d, i.now()); err != nil {
+	err := i.cache.negative(d, i.now())
+	if err != nil {
 		i.hooks.cache(cacheNegative, hit)
-		return nil, err
+		if !errors.Is(err, ErrUnavailable) {
+			return nil, err
+		}
+		return i.orStale(ctx, known, err)
 	}
 	if i.cfg.Cache.NegativeTTL > 0 {
 		i.hooks.cache(cacheNegative, miss)
 	}
 	i.hooks.cache(cacheIntrospection, miss)
-	t, err := i.ask(ctx, d, token)
-	if errors.Is(err, ErrUnavailable) && known != nil && known.thumbprint == "" && i.now().Before(i.cache.stale(known)) {
-		if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
-			return nil, err
-		}
-		i.hooks.cache(cacheIntrospection, stale)
-		i.traceCache(ctx, stale, known.token)
-		return known.token, nil
+	t, err := i.ask(ctx, d, token, known != nil)
+	if errors.Is(err, ErrUnavailable) {
+		return i.orStale(ctx, known, err)
 	}
 	return t, err
+}
+
+// orStale answers with what was known before, if it may serve that long, else
+// with why it cannot be known now.
+func (i *Issuer) orStale(ctx context.Context, known *positive, why error) (*Token, error) {
+	if known == nil || known.thumbprint != "" || !i.now().Before(i.cache.stale(known)) {
+		return nil, why
+	}
+	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
+		return nil, err
+	}
+	i.hooks.cache(cacheIntrospection, stale)
+	i.traceCache(ctx, stale, known.token)
+	return known.token, nil
 }
 
 func (i *Issuer) verify(ctx context.Context, d digest, token string) (*Token, error) {
@@ -187,20 +201,14 @@ func (i *Issuer) verify(ctx context.Context, d digest, token string) (*Token, er
 	return t, err
 }
 
-// ask has one call made for all who want to know of the same token. Whoever
-// cannot wait leaves; the call goes on under its own deadline and fills the
-// cache for the next try (I-24, E-08).
-func (i *Issuer) ask(ctx context.Context, d digest, token string) (*Token, error) {
+// ask has one call made for all who want to know of the same token; tokens that
+// were good before go first. Whoever cannot wait leaves; the call goes on under
+// its own deadline and fills the cache for the next try (I-24, E-08).
+func (i *Issuer) ask(ctx context.Context, d digest, token string, seenGood bool) (*Token, error) {
 	answers := i.flights.DoChan(string(d[:]), func() (any, error) {
 		i.calls.Add(1)
 		defer i.calls.Done()
-		defer i.pending.Add(-1)
-		if i.pending.Add(1) > maxPending {
-			return nil, &UnavailableError{Err: errors.New("too many introspection calls are waiting")}
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), i.cfg.RequestTimeout)
-		defer cancel()
-		t, err := i.introspector.introspect(ctx, token)
+		t, err := i.introspector.introspect(context.WithoutCancel(ctx), token, seenGood)
 		i.remember(d, t, err)
 		return t, err
 	})
@@ -217,15 +225,35 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string) (*Token, error
 	}
 }
 
+// remember keeps what an answer said, and which token no answer comes for while
+// others get theirs. An outage is never remembered.
 func (i *Issuer) remember(d digest, t *Token, err error) {
-	if i.cache == nil || errors.Is(err, ErrUnavailable) {
-		return
-	}
-	if err != nil {
+	var unavailable *UnavailableError
+	switch {
+	case i.cache == nil:
+	case errors.As(err, &unavailable):
+		if unavailable.ofToken {
+			i.cache.postpone(d, err, i.now())
+		}
+	case err != nil:
 		i.cache.refuse(d, err, i.now())
-		return
+	default:
+		i.cache.add(d, t, "", i.now())
 	}
-	i.cache.add(d, t, "", i.now())
+}
+
+// sweep has the cache drop what is expired until the issuer is closed.
+func (i *Issuer) sweep() {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-i.closing:
+			return
+		case <-tick.C:
+			i.cache.sweep(i.now())
+		}
+	}
 }
 
 // traceWay shows how a token is judged, and what the issuer publishes for that.
@@ -267,10 +295,11 @@ func (i *Issuer) Entries() map[string]int {
 	return i.cache.entries()
 }
 
-// Resize changes how many entries the caches may hold, and keeps what fits.
-func (i *Issuer) Resize(entries int) {
+// Resize changes how many entries of how many bytes the caches may hold, and
+// keeps what fits.
+func (i *Issuer) Resize(entries int, bytes int64) {
 	if i.cache != nil {
-		i.cache.resize(entries)
+		i.cache.resize(entries, bytes)
 	}
 }
 
@@ -283,4 +312,7 @@ func (i *Issuer) Expire() { i.once.Do(func() { close(i.closing) }) }
 func (i *Issuer) Close() {
 	i.Expire()
 	i.calls.Wait()
+	if i.introspector != nil {
+		i.introspector.guard.Close()
+	}
 }

@@ -54,6 +54,7 @@ func (c *Config) Validation(n int) validation.Config {
 		CAFile:                i.CAFile,
 		Cache: validation.CacheConfig{
 			MaxEntries:   c.Cache.MaxEntries / len(c.Issuers),
+			MaxBytes:     int64(c.Cache.MaxBytes) / int64(len(c.Issuers)),
 			TTL:          c.Cache.TTL,
 			NegativeTTL:  c.Cache.NegativeTTL,
 			StaleIfError: c.Cache.StaleIfError,

@@ -26,7 +26,7 @@ import (
 
 const (
 	dialTimeout         = 5 * time.Second // where no shorter timeout is given
-	maxConnsPerHost     = 64
+	maxConnsPerHost     = 80              // 64 introspection calls, and room for keys, probes and calls that are ending
 	maxIdleConnsPerHost = 16
 	idleConnTimeout     = 90 * time.Second
 	maxHeaderBytes      = 64 << 10
@@ -218,8 +218,11 @@ func isLoopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
+// ErrTooLarge: a body has more bytes than are read.
+var ErrTooLarge = errors.New("body too large")
+
 // Read returns the body of resp and closes it; a body of more than limit bytes
-// is an error.
+// is [ErrTooLarge].
 func Read(resp *http.Response, limit int64) ([]byte, error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
@@ -227,7 +230,7 @@ func Read(resp *http.Response, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("body: %w", err)
 	}
 	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("body: got more than %d bytes", limit)
+		return nil, fmt.Errorf("%w: got more than %d bytes", ErrTooLarge, limit)
 	}
 	return body, nil
 }

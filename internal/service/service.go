@@ -60,7 +60,8 @@ func (s *Service) Apply(cfg *config.Config) error {
 		u.start()
 	}
 	for i, u := range units {
-		u.issuer.Resize(cfg.Validation(i).Cache.MaxEntries)
+		cache := cfg.Validation(i).Cache
+		u.issuer.Resize(cache.MaxEntries, cache.MaxBytes)
 	}
 	s.checks.Use(policy)
 	gone := without(s.units, units)

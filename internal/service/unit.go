@@ -84,6 +84,6 @@ func (u *unit) stop() {
 // cache aside: that can change without losing what is in it.
 func (u *unit) serves(cfg *config.Config, i int) bool {
 	want := cfg.Validation(i)
-	want.Cache.MaxEntries = u.validation.Cache.MaxEntries
+	want.Cache.MaxEntries, want.Cache.MaxBytes = u.validation.Cache.MaxEntries, u.validation.Cache.MaxBytes
 	return reflect.DeepEqual(u.discovery, cfg.Discovery(i)) && reflect.DeepEqual(u.validation, want)
 }

@@ -1,0 +1,356 @@
+// Package guard keeps the calls to one server within bounds, spares the server
+// while it is down, and keeps what one request causes from all others: a
+// request that the server answers with an error, or slowly, or with "come back
+// later", must not close the server to requests that it would answer.
+//
+// It tells an outage from a bad request by a probe of its own, which no client
+// has a hand in. It knows nothing of what is asked or answered.
+package guard
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// suspicious is after how many failures in a row the server is probed. As
+	// long as it answers anything, there is no need to.
+	suspicious = 10
+	// recent is how long an answer shows that the server is up.
+	recent = time.Second
+	// Between two probes of a server that is down: doubled from the first to the
+	// last.
+	firstPause = 500 * time.Millisecond
+	lastPause  = 4 * time.Second
+	// longestPause bounds what the server may ask for by Retry-After.
+	longestPause = 15 * time.Second
+	// A call is slow when it takes several times as long as others, but no
+	// sooner than after leastSlow.
+	slowFactor = 4
+	leastSlow  = 100 * time.Millisecond
+)
+
+// Options are the bounds of a Guard.
+type Options struct {
+	Slots   int           // calls at a time
+	Waiting int           // calls that may wait for a slot
+	Timeout time.Duration // of one call, and of the wait for its slot
+
+	// Probe makes a call of our own, to see whether the server is up.
+	Probe func(context.Context) Verdict
+	// Changed is told when calls are refused because the server is down, and
+	// when they are let through again; nil: nobody is.
+	Changed func(down bool)
+}
+
+// Verdict is how a call ended.
+type Verdict struct {
+	// Answered: the server did its work, whatever it said. False: it failed, or
+	// nothing came.
+	Answered bool
+	// RetryAfter is the pause that a server asked for which did not answer;
+	// zero: none.
+	RetryAfter time.Duration
+}
+
+// What keeps a call from being made; found by [errors.Is]. Nothing of these is
+// the fault of what would have been asked.
+var (
+	ErrDown = errors.New("the server keeps failing, the circuit breaker is open")
+	ErrBusy = errors.New("too many calls at a time")
+	ErrSlow = errors.New("given up: it took several times as long as others, which were waiting")
+)
+
+// Guard is safe for concurrent use.
+type Guard struct {
+	o      Options
+	ctx    context.Context //nolint:containedctx // ends the probes, which are nobody's call
+	cancel context.CancelFunc
+	probes sync.WaitGroup
+
+	mu      sync.Mutex
+	running []*call // the oldest first
+	queue   []*call // the next one first
+	wake    *time.Timer
+
+	typical  time.Duration // of a call that was answered: a low quantile
+	answered time.Time     // the last time that the server answered anything
+	quick    time.Time     // the last time that it did so at its usual speed
+	failures int           // in a row
+
+	probing bool // a probe is under way
+	verdict bool // calls wait for it
+	probed  time.Time
+	down    bool
+	pause   time.Duration
+	retry   time.Time // when a server that is down is probed again
+}
+
+// call is one call, waiting or under way.
+type call struct {
+	urgent  bool
+	ready   chan struct{} // closed when its turn has come
+	began   time.Time     // zero: waiting
+	cancel  context.CancelCauseFunc
+	dropped bool // its slot was given to another
+	refused error
+}
+
+// New returns a Guard that lets calls through.
+func New(o Options) *Guard {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Guard{o: o, ctx: ctx, cancel: cancel, typical: o.Timeout / (slowFactor * slowFactor)}
+}
+
+// Close ends the probes. Calls under way are their callers' business.
+func (g *Guard) Close() {
+	g.cancel()
+	g.probes.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.wake != nil {
+		g.wake.Stop()
+	}
+}
+
+// Do makes the call when its turn comes, with a ctx that ends after the timeout;
+// urgent calls go first. It must not panic. The error, one of this package's or
+// that of ctx, says why the call was not made, or why it was given up.
+func (g *Guard) Do(ctx context.Context, urgent bool, do func(context.Context) Verdict) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := &call{urgent: urgent, ready: make(chan struct{}), cancel: cancel}
+	if err := g.enter(ctx, c); err != nil {
+		return err
+	}
+	limited, stop := context.WithTimeout(ctx, g.o.Timeout)
+	defer stop()
+	return g.leave(c, do(limited))
+}
+
+// RetryAfter says when a server that is down is probed again; zero: it is up.
+func (g *Guard) RetryAfter() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.down {
+		return 0
+	}
+	return max(time.Until(g.retry), time.Millisecond)
+}
+
+// Answers says whether the server answered somebody just now: who has just
+// failed then has only himself to blame.
+func (g *Guard) Answers() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Since(g.answered) < recent
+}
+
+// enter waits until the call may be made.
+func (g *Guard) enter(ctx context.Context, c *call) error {
+	g.mu.Lock()
+	if err := g.admit(c); err != nil {
+		g.mu.Unlock()
+		return err
+	}
+	g.dispatch()
+	g.mu.Unlock()
+	timer := time.NewTimer(g.o.Timeout)
+	defer timer.Stop()
+	err := ErrBusy
+	select {
+	case <-c.ready:
+		return c.refused
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if i := slices.Index(g.queue, c); i >= 0 {
+		g.queue = slices.Delete(g.queue, i, i+1)
+		return err
+	}
+	return c.refused // its turn came at the same moment
+}
+
+// admit puts the call into the queue, behind those as urgent as itself.
+func (g *Guard) admit(c *call) error {
+	switch {
+	case g.down && !g.due():
+		return ErrDown
+	case g.down: // this one call waits for the verdict of the probe
+		g.verdict = true
+		g.probe()
+	case len(g.queue) >= g.o.Waiting:
+		return ErrBusy
+	}
+	i := len(g.queue)
+	if c.urgent {
+		if i = slices.IndexFunc(g.queue, func(other *call) bool { return !other.urgent }); i < 0 {
+			i = len(g.queue)
+		}
+	}
+	g.queue = slices.Insert(g.queue, i, c)
+	return nil
+}
+
+// dispatch starts as many calls as may be under way.
+func (g *Guard) dispatch() {
+	for len(g.queue) > 0 && !g.verdict && (len(g.running) < g.o.Slots || g.makeRoom()) {
+		c := g.queue[0]
+		g.queue = slices.Delete(g.queue, 0, 1)
+		c.began = time.Now()
+		g.running = append(g.running, c)
+		close(c.ready)
+	}
+}
+
+// makeRoom gives up the slow call that began last, if the server answers others
+// at its usual speed: those that began before it are nearer to their end.
+func (g *Guard) makeRoom() bool {
+	now := time.Now()
+	last := -1
+	for i, c := range g.running {
+		if now.Sub(c.began) >= g.slow() {
+			last = i
+		}
+	}
+	switch {
+	case last < 0:
+		g.wakeIn(g.running[0].began.Add(g.slow()).Sub(now))
+		return false
+	case now.Sub(g.quick) >= recent:
+		if now.Sub(g.probed) >= recent {
+			g.probe()
+		}
+		g.wakeIn(recent)
+		return false
+	}
+	c := g.running[last]
+	g.running = slices.Delete(g.running, last, last+1)
+	c.dropped = true
+	c.cancel(ErrSlow)
+	return true
+}
+
+func (g *Guard) slow() time.Duration { return max(leastSlow, slowFactor*g.typical) }
+
+// wakeIn looks at the queue again after d, or sooner.
+func (g *Guard) wakeIn(d time.Duration) {
+	if g.wake == nil {
+		g.wake = time.AfterFunc(d, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.wake = nil
+			g.dispatch()
+		})
+	}
+}
+
+// leave frees the slot of a call and learns from how it ended.
+func (g *Guard) leave(c *call, v Verdict) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	took := time.Since(c.began)
+	if !c.dropped {
+		g.running = slices.DeleteFunc(g.running, func(other *call) bool { return other == c })
+	}
+	switch {
+	case v.Answered:
+		g.learn(took)
+		g.answer(took)
+	case c.dropped:
+		return ErrSlow
+	default:
+		g.fail(v)
+	}
+	g.dispatch()
+	return nil
+}
+
+// learn follows the time below which a quarter of the answers stay. Slow ones,
+// however many, move it little.
+func (g *Guard) learn(took time.Duration) {
+	if took < g.typical {
+		g.typical -= g.typical / 16
+		return
+	}
+	g.typical += max(g.typical/48, time.Microsecond)
+}
+
+// answer takes note that the server is up.
+func (g *Guard) answer(took time.Duration) {
+	g.answered = time.Now()
+	if took < g.slow() {
+		g.quick = g.answered
+	}
+	g.failures = 0
+	g.pause = 0
+	if g.down {
+		g.down = false
+		g.changed()
+	}
+}
+
+// fail has the server probed, if this was one failure too many, or if it asks for
+// a pause, and nothing else shows that it is up.
+func (g *Guard) fail(v Verdict) {
+	g.failures++
+	if g.down || g.verdict || time.Since(g.answered) < recent || g.failures < suspicious && v.RetryAfter <= 0 {
+		return
+	}
+	g.verdict = true
+	g.probe()
+}
+
+// probe asks whether the server is up.
+func (g *Guard) probe() {
+	if g.probing {
+		return
+	}
+	g.probing = true
+	g.probed = time.Now()
+	g.probes.Go(func() {
+		ctx, cancel := context.WithTimeout(g.ctx, g.o.Timeout)
+		defer cancel()
+		v := g.o.Probe(ctx)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.probing, g.verdict = false, false
+		switch {
+		case v.Answered:
+			g.answer(time.Since(g.probed))
+		case time.Since(g.answered) >= recent:
+			g.close(v.RetryAfter)
+		}
+		g.dispatch()
+	})
+}
+
+// close refuses all calls, the waiting ones too, until a probe is answered.
+func (g *Guard) close(retryAfter time.Duration) {
+	g.pause = min(max(2*g.pause, firstPause), lastPause)
+	g.retry = time.Now().Add(min(max(g.pause, retryAfter), longestPause))
+	for _, c := range g.queue {
+		c.refused = ErrDown
+		close(c.ready)
+	}
+	g.queue = nil
+	if !g.down {
+		g.down = true
+		g.changed()
+	}
+}
+
+// due says whether a server that is down may be probed again.
+func (g *Guard) due() bool { return !g.probing && !time.Now().Before(g.retry) }
+
+func (g *Guard) changed() {
+	if g.o.Changed != nil {
+		g.o.Changed(g.down)
+	}
+}
