@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
@@ -21,8 +20,7 @@ import (
 
 // Bounds of the listener.
 const (
-	maxStreams       = 2048    // Checks at a time on one connection
-	maxMessageBytes  = 1 << 20 // of a CheckRequest
+	maxStreams       = 2048 // Checks at a time on one connection
 	maxHeaderBytes   = 64 << 10
 	handshakeTimeout = 10 * time.Second
 	connectionAge    = 30 * time.Minute // then Envoy is asked to connect anew, so that replicas even out
@@ -83,6 +81,8 @@ func NewGRPC(c Config, checks *Server, ready func() error, log *slog.Logger) (*G
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace, Time: pingAfter, Timeout: pingTimeout,
 		}),
+		grpc.InTapHandle(limitCheck),
+		grpc.ForceServerCodecV2(newSizing()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPause, PermitWithoutStream: true}),
 	}
 	g := &GRPC{log: log, stopping: make(chan struct{})}
@@ -100,7 +100,7 @@ func NewGRPC(c Config, checks *Server, ready func() error, log *slog.Logger) (*G
 		})))
 	}
 	g.server = grpc.NewServer(options...)
-	authv3.RegisterAuthorizationServer(g.server, checks)
+	g.server.RegisterService(newIntake().service(), checks)
 	healthv1.RegisterHealthServer(g.server, &health{
 		serving:  func() bool { return !g.draining.Load() && ready() == nil },
 		stopping: g.stopping,

@@ -61,12 +61,23 @@ func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (respons
 	}()
 	began := time.Now()
 	r, d := s.decide(ctx, check)
-	took := time.Since(began)
+	s.tell(ctx, r, d, time.Since(began))
+	return respond(d), nil
+}
+
+// overloaded answers a Check that was not even read.
+func (s *Server) overloaded(ctx context.Context, err error) *authv3.CheckResponse {
+	d := denied(authz.Unavailable, fmt.Errorf("too many bytes of Checks are under way: %w", err))
+	s.tell(ctx, authz.Request{}, d, 0)
+	return respond(d)
+}
+
+// tell has a decision counted and logged.
+func (s *Server) tell(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
 	if s.observe != nil {
 		s.observe(r, d, took)
 	}
 	s.record(ctx, r, d, took)
-	return respond(d), nil
 }
 
 func (s *Server) decide(ctx context.Context, check *authv3.CheckRequest) (r authz.Request, d authz.Decision) {

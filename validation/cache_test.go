@@ -42,7 +42,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	filled := heap()
 	positives := c.entries()[cacheIntrospection]
-	bytes := (filled - before) / uint64(positives) //nolint:gosec // not negative
+	bytes := (filled - before) / uint64(positives)              //nolint:gosec // not negative
 	estimate := uint64(c.positives.bytes()) / uint64(positives) //nolint:gosec // not negative
 	t.Logf("%d bytes, by estimate %d, for each of %d positive entries of six claims", bytes, estimate, positives)
 	if estimate < bytes || estimate > 2*bytes {

@@ -34,16 +34,21 @@ func root() string {
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
 }
 
-var build = sync.OnceValues(func() (string, error) {
-	binary := filepath.Join(root(), ".cache", "bearergate-race")
-	cmd := exec.Command("go", "build", "-race", "-o", binary, ".")
+var (
+	build        = sync.OnceValues(func() (string, error) { return buildAs("bearergate-race", "-race") })
+	buildRelease = sync.OnceValues(func() (string, error) { return buildAs("bearergate") })
+)
+
+func buildAs(name string, flags ...string) (string, error) {
+	binary := filepath.Join(root(), ".cache", name)
+	cmd := exec.Command("go", append(append([]string{"build"}, flags...), "-o", binary, ".")...)
 	cmd.Dir = root()
 	output, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, output)
 	}
 	return binary, nil
-})
+}
 
 // Binary builds the service with the race detector.
 func Binary(t testing.TB) string {
@@ -152,9 +157,25 @@ func Serve(t testing.TB, config string) *Service {
 // ServeAt is [Serve] at given addresses.
 func ServeAt(t testing.TB, grpcAddress, admin, config string) *Service {
 	t.Helper()
+	return serve(t, Binary(t), nil, grpcAddress, admin, config)
+}
+
+// ServeRelease is [Serve] of a binary without the race detector, which has the
+// memory of the chart's container: GOMEMLIMIT is nine tenths of limit.
+func ServeRelease(t testing.TB, limit int, config string) *Service {
+	t.Helper()
+	binary, err := buildRelease()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, binary, []string{fmt.Sprintf("GOMEMLIMIT=%d", limit/10*9)}, Free(t), Free(t), config)
+}
+
+func serve(t testing.TB, binary string, env []string, grpcAddress, admin, config string) *Service {
+	t.Helper()
 	s := &Service{GRPC: grpcAddress, Admin: admin, ConfigFile: filepath.Join(t.TempDir(), "bearergate.yaml")}
 	s.Write(t, config)
-	s.Process = Run(t, nil, Binary(t), "serve", "--config", s.ConfigFile)
+	s.Process = Run(t, env, binary, "serve", "--config", s.ConfigFile)
 	s.Wait(t, "http://"+s.Admin+"/livez", http.StatusOK)
 	return s
 }

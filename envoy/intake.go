@@ -1,0 +1,107 @@
+package envoy
+
+import (
+	"context"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/tap"
+)
+
+const (
+	maxMessageBytes = 1 << 20   // of a CheckRequest
+	maxIntakeBytes  = 128 << 20 // of all that are under way
+	longestCheck    = 10 * time.Second
+)
+
+// intake bounds the memory that Checks under way take, on all connections
+// together: gRPC's own bounds are for one connection each. A Check takes room for
+// the largest message before its own is read, and gives back what it does not
+// need, so that what waits for its turn is not in memory yet.
+type intake struct {
+	room *semaphore.Weighted
+}
+
+func newIntake() *intake { return &intake{room: semaphore.NewWeighted(maxIntakeBytes)} }
+
+// serve reads one Check and answers it. It stands where the generated code has a
+// unary handler, which is called only after the message was read; on the wire the
+// two are the same.
+func (in *intake) serve(server any, stream grpc.ServerStream) error {
+	s := server.(*Server)
+	if err := in.wait(stream.Context()); err != nil {
+		return stream.SendMsg(s.overloaded(stream.Context(), err))
+	}
+	request := &sizedRequest{check: new(authv3.CheckRequest)}
+	err := stream.RecvMsg(request)
+	in.room.Release(maxMessageBytes - request.bytes)
+	defer in.room.Release(request.bytes)
+	if err != nil {
+		return err
+	}
+	response, err := s.Check(stream.Context(), request.check)
+	if err != nil {
+		return err
+	}
+	return stream.SendMsg(response)
+}
+
+// wait takes room for the largest message, and leaves time to say that there is
+// none.
+func (in *intake) wait(ctx context.Context) error {
+	if in.room.TryAcquire(maxMessageBytes) {
+		return nil
+	}
+	ctx, cancel := withMargin(ctx)
+	defer cancel()
+	return in.room.Acquire(ctx, maxMessageBytes)
+}
+
+// service is the description of the Check service that serve stands in.
+func (in *intake) service() *grpc.ServiceDesc {
+	return &grpc.ServiceDesc{
+		ServiceName: authv3.Authorization_ServiceDesc.ServiceName,
+		HandlerType: authv3.Authorization_ServiceDesc.HandlerType,
+		Streams:     []grpc.StreamDesc{{StreamName: "Check", Handler: in.serve}},
+		Metadata:    authv3.Authorization_ServiceDesc.Metadata,
+	}
+}
+
+// limitCheck ends Checks that take too long, whatever deadline they came with: a
+// sender that never finishes its message would else hold its room for ever.
+func limitCheck(ctx context.Context, info *tap.Info) (context.Context, error) {
+	if info.FullMethodName != authv3.Authorization_Check_FullMethodName {
+		return ctx, nil
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= longestCheck {
+		return ctx, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, longestCheck)
+	context.AfterFunc(ctx, cancel) // gRPC ends it with the stream
+	return ctx, nil
+}
+
+// sizedRequest is a CheckRequest and how long its message was.
+type sizedRequest struct {
+	check *authv3.CheckRequest
+	bytes int64
+}
+
+// sizing is gRPC's own codec, which tells a [sizedRequest] its size.
+type sizing struct{ encoding.CodecV2 }
+
+func newSizing() sizing { return sizing{encoding.GetCodecV2(proto.Name)} }
+
+// Unmarshal implements encoding.CodecV2.
+func (c sizing) Unmarshal(data mem.BufferSlice, v any) error {
+	if request, ok := v.(*sizedRequest); ok {
+		request.bytes = int64(data.Len())
+		v = request.check
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
