@@ -16,7 +16,7 @@ import (
 const (
 	maxMessageBytes = 1 << 20   // of a CheckRequest
 	maxIntakeBytes  = 128 << 20 // of all that are under way
-	longestCheck    = 10 * time.Second
+	longestCheck    = 15 * time.Second
 )
 
 // intake bounds the memory that Checks under way take, on all connections
@@ -51,14 +51,17 @@ func (in *intake) serve(server any, stream grpc.ServerStream) error {
 	return stream.SendMsg(response)
 }
 
-// wait takes room for the largest message, and leaves time to say that there is
-// none.
+// wait takes room for the largest message. It leaves a quarter of the time there
+// is for reading the message and deciding.
 func (in *intake) wait(ctx context.Context) error {
 	if in.room.TryAcquire(maxMessageBytes) {
 		return nil
 	}
-	ctx, cancel := withMargin(ctx)
-	defer cancel()
+	if deadline, ok := ctx.Deadline(); ok {
+		limited, cancel := context.WithTimeout(ctx, time.Until(deadline)*3/4)
+		defer cancel()
+		ctx = limited
+	}
 	return in.room.Acquire(ctx, maxMessageBytes)
 }
 

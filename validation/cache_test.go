@@ -172,7 +172,7 @@ func TestAccountsBalance(t *testing.T) {
 
 func TestDigestsDiffer(t *testing.T) {
 	seen := map[digest]string{}
-	for _, cfg := range []Config{{Issuer: "a", ClientID: "bc"}, {Issuer: "ab", ClientID: "c"}, {Issuer: "a"}, {Issuer: "a", ClientID: "bc", Strategy: StrategyBoth}} {
+	for _, cfg := range []Config{{}, {Issuer: "b"}, {Issuer: "a", ClientID: "bc"}, {Issuer: "ab", ClientID: "c"}, {Issuer: "a"}, {Issuer: "a", ClientID: "bc", Strategy: StrategyBoth}} {
 		for _, token := range []string{"t", "tt", ""} {
 			c := newCache(CacheConfig{MaxEntries: 1, MaxBytes: 1 << 20, TTL: 1}, cfg.seed())
 			name := fmt.Sprintf("%+v %s", cfg, token)
@@ -180,6 +180,77 @@ func TestDigestsDiffer(t *testing.T) { // A-02
 				t.Errorf("%s and %s share a digest", name, other)
 			}
 			seen[c.digest(token)] = name
+		}
+	}
+}
+
+// TestStaleEndsWithTheToken: what may serve while the issuer is down serves no
+// longer than the token lives (I-20).
+func TestStaleEndsWithTheToken(t *testing.T) {
+	c := newCache(CacheConfig{MaxEntries: 1, MaxBytes: 1 << 20, TTL: time.Minute, StaleIfError: time.Hour}, digest{})
+	now := time.Now()
+	for _, lifetime := range []time.Duration{30 * time.Second, 10 * time.Minute, 2 * time.Hour} {
+		p := &positive{token: &Token{Expiry: now.Add(lifetime)}, born: now}
+		if got, want := c.stale(p).Sub(now), min(lifetime, time.Hour+time.Minute); got != want {
+			t.Errorf("a token that lives for %s serves for %s, want %s", lifetime, got, want)
+		}
+		if got, want := c.fresh(p).Sub(now), min(lifetime, time.Minute); got != want {
+			t.Errorf("a token that lives for %s is fresh for %s, want %s", lifetime, got, want)
+		}
+	}
+}
+
+// TestOnlyTheSameJudgeInherits: a cache goes on under another configuration only
+// if that one judges tokens in the same way.
+func TestOnlyTheSameJudgeInherits(t *testing.T) {
+	base := Config{
+		Issuer: "https://as.example.com", Strategy: StrategyBoth, ClientID: "gate", ClientSecret: "s", ClientAuthMethod: AuthBasic,
+		IntrospectionResponse: ResponseJSON, Algorithms: []string{"ES256"}, AccessTokenType: TypeCompatible, RequestTimeout: time.Second,
+		Cache: CacheConfig{MaxEntries: 10, MaxBytes: 1 << 20, TTL: time.Minute},
+	}
+	inherits := func(change func(*Config)) bool {
+		after := base
+		change(&after)
+		before, err := NewIssuer(base, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer before.Close()
+		next, err := NewIssuer(after, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer next.Close()
+		before.cache.add(id(1), &Token{}, "", time.Now())
+		next.Inherit(before)
+		return next.cache.positive(id(1)) != nil
+	}
+	for name, change := range map[string]func(*Config){
+		"nothing":         func(*Config) {},
+		"clock_skew":      func(c *Config) { c.ClockSkew = time.Second },
+		"request_timeout": func(c *Config) { c.RequestTimeout = time.Minute },
+		"cache":           func(c *Config) { c.Cache.TTL = time.Hour },
+	} {
+		if !inherits(change) {
+			t.Errorf("%s changed: the cache is lost", name)
+		}
+	}
+	for name, change := range map[string]func(*Config){
+		"issuer":                 func(c *Config) { c.Issuer = "https://other.example.com" },
+		"token_validation":       func(c *Config) { c.Strategy = StrategyIntrospection },
+		"client_id":              func(c *Config) { c.ClientID = "other" },
+		"client_secret":          func(c *Config) { c.ClientSecret = "other" },
+		"client_auth_method":     func(c *Config) { c.ClientAuthMethod = AuthPost },
+		"introspection_response": func(c *Config) { c.IntrospectionResponse = ResponseJWT },
+		"algorithms":             func(c *Config) { c.Algorithms = []string{"RS256"} },
+		"access_token_type":      func(c *Config) { c.AccessTokenType = TypeRFC9068 },
+		"opaque_token_prefix":    func(c *Config) { c.OpaqueTokenPrefix = "x" },
+		"ca_file":                func(c *Config) { c.CAFile = "/other" },
+		"insecure_http":          func(c *Config) { c.InsecureHTTP = true },
+		"client_scopes":          func(c *Config) { c.ClientScopes = []string{"x"} },
+	} {
+		if inherits(change) {
+			t.Errorf("%s changed: answers given before still serve", name)
 		}
 	}
 }

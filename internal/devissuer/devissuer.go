@@ -14,6 +14,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Behaviour struct {
 	Kind   string        // content type; empty: application/json
 	Body   string
 	Header map[string]string
+	Abort  bool // close the connection instead of an answer
 }
 
 // Issuer is the authorization server. It is an http.Handler, and its methods
@@ -56,6 +58,7 @@ type Issuer struct {
 	revoked    map[string]bool
 	codes      map[string]grant
 	behaviours map[string]Behaviour
+	tokens     map[string]Behaviour // of introspection, by the beginning of the token
 	calls      map[string]int
 }
 
@@ -63,7 +66,8 @@ type Issuer struct {
 func New(url string, clients map[string]string) *Issuer {
 	i := &Issuer{
 		url: url, clients: clients, mux: http.NewServeMux(),
-		opaque: map[string]Claims{}, revoked: map[string]bool{}, codes: map[string]grant{}, behaviours: map[string]Behaviour{}, calls: map[string]int{},
+		opaque: map[string]Claims{}, revoked: map[string]bool{}, codes: map[string]grant{},
+		behaviours: map[string]Behaviour{}, tokens: map[string]Behaviour{}, calls: map[string]int{},
 	}
 	i.mux.HandleFunc("GET "+PathOAuth, i.metadata)
 	i.mux.HandleFunc("GET "+PathOpenID, i.metadata)
@@ -81,17 +85,16 @@ func (i *Issuer) URL() string { return i.url }
 
 // ServeHTTP counts the call, and does what was asked for with [Issuer.Behave].
 func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	i.mu.Lock()
-	i.calls[r.URL.Path]++
-	b := i.behaviours[r.URL.Path]
-	i.mu.Unlock()
+	b := i.behaviour(r)
 	if b.Delay > 0 {
-		_ = r.ParseForm() // a client that leaves is noticed only once its body is read
 		select {
 		case <-time.After(b.Delay):
 		case <-r.Context().Done():
 			return
 		}
+	}
+	if b.Abort {
+		panic(http.ErrAbortHandler)
 	}
 	for name, value := range b.Header {
 		w.Header().Set(name, value)
@@ -106,6 +109,33 @@ func (i *Issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", b.Kind)
 	w.WriteHeader(b.Status)
 	_, _ = w.Write([]byte(b.Body))
+}
+
+// behaviour counts the call and returns what to do instead of the work.
+func (i *Issuer) behaviour(r *http.Request) Behaviour {
+	// Read in any case: a client that leaves is noticed only once its body is read.
+	token := r.PostFormValue("token")
+	if r.URL.Path != PathIntrospection {
+		token = ""
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.calls[r.URL.Path]++
+	for prefix, b := range i.tokens {
+		if token != "" && strings.HasPrefix(token, prefix) {
+			i.calls[token]++
+			return b
+		}
+	}
+	return i.behaviours[r.URL.Path]
+}
+
+// BehaveTo changes what introspection does about tokens that begin with prefix;
+// [Issuer.Calls] then counts them by the whole token too.
+func (i *Issuer) BehaveTo(prefix string, b Behaviour) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.tokens[prefix] = b
 }
 
 // Behave changes what the endpoint at path does; the zero Behaviour is its work.
