@@ -140,22 +140,23 @@ func TestBearergateKilledAndReplaced(t *testing.T) {
 
 // The chain that users copy is the one that runs here.
 func TestFilterChainIsThePublishedOne(t *testing.T) {
-	ours, published := filters(t, "envoy.yaml"), filters(t, "../../envoy/config/envoy.yaml")
+	ours, published := manager(t, "envoy.yaml"), manager(t, "../../envoy/config/envoy.yaml")
 	if ours != published {
-		t.Errorf("http_filters: got\n%s\nwant those of envoy/config/envoy.yaml\n%s", ours, published)
+		t.Errorf("connection manager: got\n%s\nwant that of envoy/config/envoy.yaml\n%s", ours, published)
 	}
 }
 
-func filters(t *testing.T, file string) string {
+// manager is everything that the connection manager is told, filters included.
+func manager(t *testing.T, file string) string {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(content), "http_filters:\n")
+	_, rest, found := strings.Cut(string(content), "stat_prefix: ingress\n")
 	chain, _, ended := strings.Cut(rest, "\n  clusters:\n")
 	if !found || !ended {
-		t.Fatalf("%s: no http_filters before clusters", file)
+		t.Fatalf("%s: no connection manager before clusters", file)
 	}
 	return chain
 }

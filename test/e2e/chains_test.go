@@ -29,6 +29,18 @@ func TestEveryBootstrapIsValid(t *testing.T) {
 		if !strings.HasPrefix(file, "# ") || !strings.Contains(file, "failure_mode_allow: false") {
 			t.Errorf("%s does not say what it is for, or fails open (A-12)", name)
 		}
+		for setting, where := range map[string]string{
+			"strip_any_host_port: true": "HttpConnectionManager", "strip_trailing_host_dot: true": "HttpConnectionManager",
+			"encode_raw_headers: true": "filters.http.ext_authz.v3.ExtAuthz\n", "validate_mutations: true": "filters.http.ext_authz.v3.ExtAuthz\n",
+			"allowed_headers:": "filters.http.ext_authz.v3.ExtAuthz\n", "disallow_is_error: true": "decoder_header_mutation_rules:",
+		} {
+			if got, want := strings.Count(file, setting), strings.Count(file, where); got != want {
+				t.Errorf("%s: got %d times %q, want %d, as often as %q", name, got, setting, want, where)
+			}
+		}
+		if strings.Contains(file, "disabled: true") && !strings.Contains(file, "direct_response: {status: 400}") {
+			t.Errorf("%s has a route that does not ask, and nothing that refuses ambiguous paths there (A-14)", name)
+		}
 		path := write(t, dir, name, []byte(strings.ReplaceAll(file, "/etc/envoy/tls", dir)))
 		if output, err := exec.Command(harness.EnvoyBinary(t), "--mode", "validate", "-c", path).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", name, err, output)

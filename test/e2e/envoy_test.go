@@ -4,7 +4,6 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -171,15 +170,22 @@ func TestSpoofedIdentityNeverReachesTheUpstream(t *testing.T) { // A-10, E-04
 // raw sends header lines as they are: net/http would tidy them up.
 func raw(t *testing.T, url, path, authorization string, lines ...string) {
 	t.Helper()
+	if authorization != "" {
+		lines = append(lines, "Authorization: "+authorization)
+	}
+	rawTo(t, url, "api.example.com", path, lines...)
+}
+
+// rawTo sends path and header lines to any Host as they are, and returns the status.
+func rawTo(t *testing.T, url, host, path string, lines ...string) int {
+	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if authorization != "" {
-		lines = append(lines, "Authorization: "+authorization)
-	}
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n%s\r\n\r\n", path, strings.Join(lines, "\r\n")); err != nil {
+	lines = append([]string{"GET " + path + " HTTP/1.1", "Host: " + host, "Connection: close"}, lines...)
+	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
@@ -187,6 +193,7 @@ func raw(t *testing.T, url, path, authorization string, lines ...string) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
+	return resp.StatusCode
 }
 
 func TestIdentityHeaders(t *testing.T) { // CONTRACT.md §5

@@ -59,7 +59,7 @@ func newMCPStage(t *testing.T) *mcpStage {
 		"https://auth.example.com", s.issuer.URL()+"\n  insecure_http: true",
 	).Replace(rules)
 	s.service = harness.ServeAt(t, a.Bearergate, harness.Free(t), rules).Ready(t)
-	s.envoy = harness.StartEnvoy(t, "mcp.yaml", a)
+	s.envoy = harness.StartEnvoy(t, "mcp.yaml", a, "domains: [mcp.example.com]", `domains: ["127.0.0.1"]`)
 	harness.Eventually(t, "Envoy reaches Bearergate", func() bool {
 		resp, _ := s.get(t, "/mcp", nil)
 		return resp.StatusCode == http.StatusUnauthorized

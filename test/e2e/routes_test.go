@@ -24,7 +24,9 @@ import (
 	"github.com/bearergate/bearergate/test/harness"
 )
 
-func TestSixRoutes(t *testing.T) { // CONTRACT.md §3, with envoy/config/routes.yaml
+// newRoutesStage has envoy/config/routes.yaml, and tokens of two issuers.
+func newRoutesStage(t *testing.T, changes ...string) (s *stage, staff *devissuer.Issuer) {
+	t.Helper()
 	customers, staff, upstream := harness.Issuer(t), harness.Issuer(t), harness.Echo(t)
 	a := chains.Addresses{Listener: harness.Free(t), Bearergate: harness.Free(t), Upstream: upstream.Address, Admin: harness.Free(t)}
 	service := harness.ServeAt(t, a.Bearergate, harness.Free(t), fmt.Sprintf(`server: {grpc_address: "$GRPC", admin_address: "$ADMIN"}
@@ -34,17 +36,23 @@ issuers:
 rules:
   - {name: open, match: {paths: [/nowhere]}, access: public}
 `, customers.URL(), staff.URL())).Ready(t)
-	s := &stage{service: service, upstream: upstream, envoy: harness.StartEnvoy(t, "routes.yaml", a, "https://staff.example.com", staff.URL())}
+	changes = append([]string{"https://staff.example.com", staff.URL()}, changes...)
+	s = &stage{issuer: customers, service: service, upstream: upstream, envoy: harness.StartEnvoy(t, "routes.yaml", a, changes...)}
 	harness.Eventually(t, "Envoy reaches Bearergate", func() bool {
 		resp, _ := s.get(t, "/", nil)
 		return resp.StatusCode == http.StatusUnauthorized
 	})
+	return s, staff
+}
+
+func TestSixRoutes(t *testing.T) { // CONTRACT.md §3
+	s, staff := newRoutesStage(t)
 	token := func(change claims) string {
 		all := claims{"aud": "api", "scope": ""}
 		for name, value := range change {
 			all[name] = value
 		}
-		return customers.JWT(all)
+		return s.issuer.JWT(all)
 	}
 	plain, read := token(nil), token(claims{"scope": "orders:read"})
 	write, partner := token(claims{"scope": "orders:read orders:write"}), token(claims{"aud": "partners-api"})
@@ -75,6 +83,83 @@ rules:
 		_ = resp.Body.Close()
 		if resp.StatusCode != tc.want {
 			t.Errorf("%s %s: got %d %s, want %d", tc.method, tc.path, resp.StatusCode, resp.Header.Get("WWW-Authenticate"), tc.want)
+		}
+	}
+}
+
+// TestUnaskedRouteRefusesAmbiguousPaths has the chain alone keep what /legacy
+// leads to apart from everything else: Bearergate is not asked there (A-14).
+func TestUnaskedRouteRefusesAmbiguousPaths(t *testing.T) {
+	const escaped = "path_with_escaped_slashes_action: "
+	for name, changes := range map[string][]string{
+		"chain as shipped":     nil,
+		"encoded slashes kept": {escaped + "REJECT_REQUEST", escaped + "KEEP_UNCHANGED"},
+		"slashes kept":         {"merge_slashes: true", "merge_slashes: false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newRoutesStage(t, changes...)
+			s.service.Kill() // so that nobody but the chain answers
+			s.upstream.Take()
+			refused := []string{
+				"/legacy/%2e%2e;/orders/1", "/legacy/%2e%2e;x=y/orders/1", "/legacy/x;y=z", "/legacy/;/orders/1", ";/legacy",
+				"/legacy/%252e%252e/x", "/legacy/%25%32%65%25%32%65/x", "/legacy/%2%65%2%65/x", "/legacy/%252%65/x", "/legacy/%25252e/x",
+				"/legacy/x%2fy", "/legacy/x%2Fy", "/legacy/x%5cy", "/legacy/x%5Cy", "/legacy/x%252fy",
+				"/legacy/x%00", "/legacy/x%0d%0ay", "/legacy/x%1f", "/legacy/x%7f", "/legacy/x\ty", "/legacy/x\x7f", "/legacy/x\x01",
+				"/legacy/%", "/legacy/%2", "/legacy/%zz", "/legacy/%u002e", "/legacy/%c0%ae%c0%ae/x", "/legacy/%e0%80%ae/x", "/legacy/%f0%80%80%ae/x",
+				"/legacy/%ff", "/legacy/%c2/x", "/legacy/%e2%82/x", "/legacy/x#y", "/legacy/x;?y",
+			}
+			if name == "slashes kept" {
+				refused = append(refused, "//legacy/x", "/legacy//x", "/legacy/x//")
+			}
+			for _, path := range refused {
+				if got := rawTo(t, s.envoy.URL, "api.example.com", path); got != 400 && !(path[0] != '/' && got == 404) {
+					t.Errorf("%q: got %d, want 400", path, got)
+				}
+			}
+			for _, r := range s.upstream.Take() {
+				t.Errorf("%q reached the upstream", r.RequestURI)
+			}
+			for _, path := range []string{
+				"/legacy", "/legacy/", "/legacy/x/", "/legacy?", "/legacy/x?a=1;b=%2e%2e%2f..//\\%00%zz?", "/legacy/a%20b", "/legacy/%41%7e%3a%3b%23%3f",
+				"/legacy/%c3%a9/%E2%82%AC/%f0%9f%98%80", "/legacy/.well-known/x..y/...", "/legacy/a/../b/./c", "/legacy/@me:80+(x)!*'~,=&$[]^|{}",
+			} {
+				if got := rawTo(t, s.envoy.URL, "api.example.com", path); got != 200 {
+					t.Errorf("%q: got %d, want 200", path, got)
+				}
+			}
+			if name != "slashes kept" {
+				if got := rawTo(t, s.envoy.URL, "api.example.com", "/legacy//x"); got != 200 {
+					t.Errorf("slashes that Envoy merges: got %d, want 200", got)
+				}
+			}
+			// What Envoy resolves itself leads to a route that asks, or does not, by the path that the upstream gets.
+			for _, path := range []string{"/", "/x", "/public/x", "/orders/1", "/legacy/../x", "/legacy/%2e./x", "/legacy/..;/orders/1"} {
+				if got := rawTo(t, s.envoy.URL, "api.example.com", path); got != 503 {
+					t.Errorf("%s: got %d, want 503: Bearergate is to be asked", path, got)
+				}
+			}
+		})
+	}
+}
+
+// TestRequestsWithoutPath are no way around the first route either.
+func TestRequestsWithoutPath(t *testing.T) {
+	s, _ := newRoutesStage(t)
+	s.upstream.Take()
+	for _, line := range []string{"CONNECT legacy:80", "CONNECT api.example.com:443", "OPTIONS *", "GET http://api.example.com/legacy/..;/x", "GET legacy"} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.envoy.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: api.example.com\r\nConnection: close\r\n\r\n", line)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode < 400 || len(s.upstream.Take()) != 0 {
+			t.Errorf("%s: got %d, want a refusal", line, resp.StatusCode)
 		}
 	}
 }
