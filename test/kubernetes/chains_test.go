@@ -2,7 +2,10 @@ package kubernetes
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -40,7 +43,7 @@ func TestChainsDecodeStrictly(t *testing.T) {
 
 // TestChainsExplainThemselves wants every security-relevant key in the header.
 func TestChainsExplainThemselves(t *testing.T) {
-	keys := regexp.MustCompile(`(?m)^[ -]*(failOpen|statusOnError|timeout|clearRouteCache|recomputeRoute|headersToExtAuth|contextExtensions|pathNormalization|action|targetRefs|tls|escapedSlashesAction|disableMergeSlashes|withUnderscoresAction):`)
+	keys := regexp.MustCompile(`(?m)^[ -]*(failOpen|statusOnError|timeout|clearRouteCache|recomputeRoute|headersToExtAuth|contextExtensions|pathNormalization|action|targetRefs|tls|escapedSlashesAction|disableMergeSlashes|withUnderscoresAction|stripTrailingHostDot|removeOnMatch|directResponse):`)
 	for _, file := range chains {
 		header, body, _ := strings.Cut(read(t, file), "\napiVersion:")
 		for _, found := range keys.FindAllStringSubmatch(body, -1) {
@@ -109,17 +112,22 @@ func customPolicy(t *testing.T, all []any) *security.AuthorizationPolicy {
 // TestEnvoyFilter decodes what the API of Istio leaves open: Envoy's own
 // filter, strictly, with Envoy's own rules.
 func TestEnvoyFilter(t *testing.T) {
-	var patch *networking.EnvoyFilter_EnvoyConfigObjectPatch
+	var patches []string
 	for _, o := range objects(t, "istio-envoy-filter") {
 		if i, ok := o.(*istioObject); ok {
-			patch = i.Spec.message.(*networking.EnvoyFilter).GetConfigPatches()[0]
+			for _, patch := range i.Spec.message.(*networking.EnvoyFilter).GetConfigPatches() {
+				value, err := protojson.Marshal(patch.GetPatch().GetValue())
+				if err != nil {
+					t.Fatal(err)
+				}
+				patches = append(patches, string(value))
+			}
 		}
 	}
-	value, err := protojson.Marshal(patch.GetPatch().GetValue())
-	if err != nil {
-		t.Fatal(err)
+	if len(patches) != 2 {
+		t.Fatalf("got %d patches, want one of the filters and one of the connection manager", len(patches))
 	}
-	filter := extAuthz(t, string(value))
+	filter := extAuthz(t, patches[0])
 	if got, want := filter.GetGrpcService().GetEnvoyGrpc().GetClusterName(), "outbound|9191||gate-bearergate.security.svc.cluster.local"; got != want {
 		t.Errorf("got cluster %q, want %q", got, want)
 	}
@@ -133,6 +141,66 @@ func TestEnvoyFilter(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
+	var merged struct {
+		TypedConfig map[string]any `json:"typed_config"`
+	}
+	if err := yaml.Unmarshal([]byte(patches[1]), &merged); err != nil {
+		t.Fatal(err)
+	}
+	removed := removals(t, merged.TypedConfig)
+	for name, want := range map[string]bool{
+		"x-user": true, "x.user": true, "x_tenant": true, "x~tenant": true, "x-auth-sub": false, "x-user-id": false, "authorization": false,
+	} {
+		if got := removed.MatchString(name); got != want {
+			t.Errorf("removed %s: got %v, want %v", name, got, want)
+		}
+	}
+	validate(t, merged.TypedConfig, patches[0], filter.GetGrpcService().GetEnvoyGrpc().GetClusterName())
+}
+
+// removals checks the settings of a connection manager that the chart wants, and
+// returns what matches the whole names of the headers that never are the client's.
+func removals(t *testing.T, manager map[string]any) *regexp.Regexp {
+	t.Helper()
+	if manager["strip_any_host_port"] != true || manager["strip_trailing_host_dot"] != true {
+		t.Errorf("got %v, want one spelling of each host", manager)
+	}
+	var found string
+	walk("", manager, func(_ string, node map[string]any) {
+		if regex, ok := node["regex"].(string); ok {
+			found = regex
+		}
+	})
+	if found == "" {
+		t.Fatal("no header is removed")
+	}
+	return regexp.MustCompile("^(?:" + found + ")$")
+}
+
+// validate has a real Envoy read a bootstrap with settings of the connection
+// manager, with filter in place of Bearergate's, and with its cluster named so.
+func validate(t *testing.T, manager map[string]any, filter, cluster string) {
+	t.Helper()
+	var bootstrap, first map[string]any
+	text := strings.ReplaceAll(read(t, root+"/envoy/config/envoy.yaml"), "- name: bearergate\n", "- name: "+cluster+"\n")
+	if err := errors.Join(yaml.Unmarshal([]byte(text), &bootstrap), yaml.Unmarshal([]byte(filter), &first)); err != nil {
+		t.Fatal(err)
+	}
+	walk("", bootstrap, func(_ string, node map[string]any) {
+		if filters, ok := node["http_filters"].([]any); ok {
+			maps.Copy(node, manager)
+			filters[0] = first
+		}
+	})
+	content, err := json.Marshal(bootstrap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "envoy.json")
+	write(t, file, string(content))
+	if out, errs, err := execute(envoyBinary(t), "--mode", "validate", "-c", file); err != nil {
+		t.Errorf("%v\n%s%s", err, out, errs)
+	}
 }
 
 // extAuthz decodes an HTTP filter of Envoy that must be ext_authz failing closed.
@@ -145,6 +213,12 @@ func extAuthz(t *testing.T, text string) *extauthzv3.ExtAuthz {
 	}
 	if err := config.ValidateAll(); err != nil {
 		t.Error(err)
+	}
+	if rules := config.GetDecoderHeaderMutationRules(); rules != nil && !rules.GetDisallowIsError().GetValue() {
+		t.Error("a change that is not allowed is passed over, and the client's header with it")
+	}
+	if patterns := config.GetAllowedHeaders().GetPatterns(); len(patterns) != 3 || patterns[0].GetExact() != "authorization" {
+		t.Errorf("got allowed headers %v", patterns)
 	}
 	if config.GetFailureModeAllow() || config.GetStatusOnError().GetCode() != 503 || !config.GetEncodeRawHeaders() || !config.GetValidateMutations() {
 		t.Errorf("got %v, want one that fails closed", config)
@@ -167,10 +241,19 @@ func fromYAML(t *testing.T, text string, m proto.Message) {
 // TestNotes decodes what the notes tell a user to write.
 func TestNotes(t *testing.T) {
 	t.Run("envoy", func(t *testing.T) {
-		snippets := snippets(t, "minimal", 2)
-		extAuthz(t, element(t, snippets[0]))
+		snippets := snippets(t, "minimal", 3)
+		filter := element(t, snippets[0])
+		extAuthz(t, filter)
+		var manager map[string]any
+		if err := yaml.Unmarshal([]byte(snippets[1]), &manager); err != nil {
+			t.Fatal(err)
+		}
+		if removed := removals(t, manager); !removed.MatchString("x.auth.client-id") || removed.MatchString("x-auth-client-ids") {
+			t.Errorf("removed: got %s, want every spelling of the identity headers", removed)
+		}
+		validate(t, manager, filter, "bearergate")
 		cluster := new(clusterv3.Cluster)
-		fromYAML(t, element(t, snippets[1]), cluster)
+		fromYAML(t, element(t, snippets[2]), cluster)
 		if err := cluster.ValidateAll(); err != nil {
 			t.Error(err)
 		}
@@ -187,13 +270,17 @@ func TestNotes(t *testing.T) {
 		}
 	})
 	t.Run("envoy gateway", func(t *testing.T) {
-		all, err := decode(snippets(t, "envoy-gateway-notes", 1)[0])
+		all, err := decode(strings.Join(snippets(t, "envoy-gateway-notes", 2), "---\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		auth := find[gatewayv1alpha1.SecurityPolicy](t, all).Spec.ExtAuth
 		if auth.FailOpen == nil || *auth.FailOpen || *auth.StatusOnError != 503 {
 			t.Errorf("got %+v, want one that fails closed", auth)
+		}
+		headers := find[gatewayv1alpha1.ClientTrafficPolicy](t, all).Spec.Headers
+		if !*headers.Host.StripTrailingHostDot || len(headers.EarlyRequestHeaders.RemoveOnMatch) != 1 {
+			t.Errorf("got %+v, want one spelling of hosts and identity headers", headers)
 		}
 	})
 }

@@ -49,6 +49,7 @@ var types = map[string]func() any{
 	"gateway.networking.k8s.io/v1beta1 ReferenceGrant":   func() any { return new(gwapiv1beta1.ReferenceGrant) },
 	"gateway.envoyproxy.io/v1alpha1 SecurityPolicy":      func() any { return new(gatewayv1alpha1.SecurityPolicy) },
 	"gateway.envoyproxy.io/v1alpha1 ClientTrafficPolicy": func() any { return new(gatewayv1alpha1.ClientTrafficPolicy) },
+	"gateway.envoyproxy.io/v1alpha1 HTTPRouteFilter":     func() any { return new(gatewayv1alpha1.HTTPRouteFilter) },
 	"security.istio.io/v1 AuthorizationPolicy":           istio(func() proto.Message { return new(security.AuthorizationPolicy) }),
 	"security.istio.io/v1 PeerAuthentication":            istio(func() proto.Message { return new(security.PeerAuthentication) }),
 	"networking.istio.io/v1 DestinationRule":             istio(func() proto.Message { return new(networking.DestinationRule) }),

@@ -45,10 +45,10 @@ func TestEnvoyGateway(t *testing.T) {
 	certificate, key := pair(t, "api.example.com")
 	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
 	translated := translate(t, read(t, chains[2])+fmt.Sprintf(surroundings, encode(certificate), encode(key)))
-	checkStatus(t, translated, 7)
+	checkStatus(t, translated, 8)
 
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "sub=%s authorization=%s", r.Header.Values("x-auth-sub"), r.Header.Values("authorization"))
+		fmt.Fprintf(w, "sub=%s authorization=%s dots=%s", r.Header.Values("x-auth-sub"), r.Header.Values("authorization"), r.Header.Values("x.auth.sub"))
 	}))
 	t.Cleanup(upstream.Close)
 	issuer := serveIssuer(t)
@@ -76,12 +76,22 @@ func TestEnvoyGateway(t *testing.T) {
 		{"token", "/orders", http.Header{"Authorization": {good}}, 200, "sub=[alice] authorization=[]"},
 		{"forged identity", "/orders", http.Header{"Authorization": {good}, "X-Auth-Sub": {"root"}}, 200, "sub=[alice] authorization=[]"},
 		{"forged identity with underscores", "/orders", http.Header{"Authorization": {good}, "x_auth_sub": {"root"}}, 400, ""},
+		{"forged identity with dots", "/orders", http.Header{"Authorization": {good}, "X.Auth.Sub": {"root"}}, 200, "sub=[alice] authorization=[] dots=[]"},
+		{"port", "/admin", http.Header{"Authorization": {good}, "Host": {"api.example.com:1"}}, 403, "insufficient_scope"},
+		{"trailing dot", "/admin", http.Header{"Authorization": {good}, "Host": {"api.example.com."}}, 403, "insufficient_scope"},
 		{"for another service", "/orders", http.Header{"Authorization": {claims(devissuer.Claims{"aud": "billing"})}}, 401, "invalid_token"},
 		{"two tokens", "/orders", http.Header{"Authorization": {good, good}}, 400, "invalid_request"},
 		{"encoded slash", "/orders%2Fadmin", http.Header{"Authorization": {good}}, 400, ""},
 		{"route that wants more", "/admin", http.Header{"Authorization": {good}}, 403, "insufficient_scope"},
 		{"route that wants more, below", "/admin/x", http.Header{"Authorization": {good}}, 403, "insufficient_scope"},
 		{"route that wants more, by dots", "/orders/../admin", http.Header{"Authorization": {good}}, 403, "insufficient_scope"},
+		{"semicolon", "/admin;x", http.Header{"Authorization": {admin}}, 400, ""},
+		{"encoded dots", "/orders/%2e%2e;/admin", http.Header{"Authorization": {admin}}, 400, ""},
+		{"twice encoded dots", "/orders/%252e%252e/admin", http.Header{"Authorization": {admin}}, 400, ""},
+		{"backslash", "/orders%5Cadmin", http.Header{"Authorization": {admin}}, 400, ""},
+		{"control character", "/orders/%0a", http.Header{"Authorization": {admin}}, 400, ""},
+		{"overlong UTF-8", "/orders/%c0%ae", http.Header{"Authorization": {admin}}, 400, ""},
+		{"semicolon in the query", "/orders/x%20y/%C3%A9?a;b=%2e%2f", http.Header{"Authorization": {good}}, 200, "sub=[alice]"},
 		{"route that gets more", "/admin", http.Header{"Authorization": {admin}}, 200, "sub=[alice]"},
 	}
 	for _, test := range tests {
@@ -256,7 +266,7 @@ func client(t *testing.T, certificate, listener string) func(path string, header
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Header = header.Clone()
+		r.Header, r.Host = header.Clone(), header.Get("Host")
 		response, err := c.Do(r)
 		if err != nil {
 			t.Fatal(err)

@@ -163,10 +163,29 @@ seccompProfile:
 
 {{/* Matches what the configuration may change: Authorization, and the headers to the upstream in every mixture of - and _. */}}
 {{- define "bearergate.headerRegex" -}}
-{{- $headers := default (dict "x-auth-sub" "" "x-auth-scope" "" "x-auth-client-id" "") (fromYaml .Values.config).headers }}
 {{- $names := list "authorization" }}
-{{- range $name, $_ := $headers }}
-{{- $names = append $names (lower $name | replace "_" "-" | replace "-" "[-_]") }}
+{{- range include "bearergate.headers" . | fromYamlArray }}
+{{- $names = append $names (replace "-" "[-_]" .) }}
 {{- end }}
 {{- printf "^(%s)$" (join "|" $names) }}
+{{- end }}
+
+{{/*
+Matches every spelling of the headers to the upstream that someone may read as one of them: upstreams that speak CGI put
+_ for whatever is no letter and no digit.
+*/}}
+{{- define "bearergate.identityRegex" -}}
+{{- $names := list }}
+{{- range include "bearergate.headers" . | fromYamlArray }}
+{{- $names = append $names (regexReplaceAll "[^a-z0-9]" . "[^a-z0-9]") }}
+{{- end }}
+{{- join "|" $names }}
+{{- end }}
+
+{{/* The headers to the upstream that the configuration names, in lower case and with dashes. */}}
+{{- define "bearergate.headers" -}}
+{{- $headers := default (dict "x-auth-sub" "" "x-auth-scope" "" "x-auth-client-id" "") (fromYaml .Values.config).headers }}
+{{- range $name, $_ := $headers }}
+- {{ lower $name | replace "_" "-" | quote }}
+{{- end }}
 {{- end }}
