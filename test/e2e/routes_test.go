@@ -142,6 +142,19 @@ func TestUnaskedRouteRefusesAmbiguousPaths(t *testing.T) {
 	}
 }
 
+// TestRoutesForUpstreamsThatIgnoreCase has the chain say it, as its comment tells.
+func TestRoutesForUpstreamsThatIgnoreCase(t *testing.T) {
+	const staff = "{path_separated_prefix: /staff}"
+	for settings, want := range map[string]int{staff: 200, "{path_separated_prefix: /staff, case_sensitive: false}": 401} {
+		s, _ := newRoutesStage(t, staff, settings)
+		for _, path := range []string{"/STAFF/x", "/Staff", "/sTAFF/"} {
+			if resp, _ := s.get(t, path, bearer(s.jwt(nil))); resp.StatusCode != want {
+				t.Errorf("%s with %s: got %d, want %d for a token of customers", path, settings, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
 // TestRequestsWithoutPath are no way around the first route either.
 func TestRequestsWithoutPath(t *testing.T) {
 	s, _ := newRoutesStage(t)
