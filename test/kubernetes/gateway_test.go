@@ -86,6 +86,7 @@ func TestEnvoyGateway(t *testing.T) {
 		{"route that wants more, below", "/admin/x", http.Header{"Authorization": {good}}, 403, "insufficient_scope"},
 		{"route that wants more, by dots", "/orders/../admin", http.Header{"Authorization": {good}}, 403, "insufficient_scope"},
 		{"semicolon", "/admin;x", http.Header{"Authorization": {admin}}, 400, ""},
+		{"encoded semicolon", "/admin%3Bx", http.Header{"Authorization": {admin}}, 400, ""},
 		{"encoded dots", "/orders/%2e%2e;/admin", http.Header{"Authorization": {admin}}, 400, ""},
 		{"twice encoded dots", "/orders/%252e%252e/admin", http.Header{"Authorization": {admin}}, 400, ""},
 		{"backslash", "/orders%5Cadmin", http.Header{"Authorization": {admin}}, 400, ""},
