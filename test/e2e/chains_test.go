@@ -30,9 +30,12 @@ func TestEveryBootstrapIsValid(t *testing.T) {
 			t.Errorf("%s does not say what it is for, or fails open (A-12)", name)
 		}
 		for setting, where := range map[string]string{
-			"strip_any_host_port: true": "HttpConnectionManager", "strip_trailing_host_dot: true": "HttpConnectionManager",
-			"encode_raw_headers: true": "filters.http.ext_authz.v3.ExtAuthz\n", "validate_mutations: true": "filters.http.ext_authz.v3.ExtAuthz\n",
-			"allowed_headers:": "filters.http.ext_authz.v3.ExtAuthz\n", "disallow_is_error: true": "decoder_header_mutation_rules:",
+			"strip_any_host_port: true":     "HttpConnectionManager",
+			"strip_trailing_host_dot: true": "HttpConnectionManager",
+			"encode_raw_headers: true":      "filters.http.ext_authz.v3.ExtAuthz\n",
+			"validate_mutations: true":      "filters.http.ext_authz.v3.ExtAuthz\n",
+			"allowed_headers:":              "filters.http.ext_authz.v3.ExtAuthz\n",
+			"disallow_is_error: true":       "decoder_header_mutation_rules:",
 		} {
 			if got, want := strings.Count(file, setting), strings.Count(file, where); got != want {
 				t.Errorf("%s: got %d times %q, want %d, as often as %q", name, got, setting, want, where)

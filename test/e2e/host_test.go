@@ -40,8 +40,12 @@ func TestHostsMeanTheSameToEnvoyAndBearergate(t *testing.T) {
 			t.Errorf("%s: got virtual host %s and Host %s, want %s and %s", tc.host, got, seen[0].Host, tc.virtualHost, tc.upstream)
 		}
 	}
-	// What is no port cannot be stripped: it stays another host, which Bearergate refuses where its rules look at hosts.
-	for _, host := range []string{"public.example.com:evil.com", "public.example.com:", "public.example.com:1:1", "public.example.com..", "x@public.example.com"} {
+	// What is no port cannot be stripped: it stays another host, which Bearergate
+	// refuses where its rules look at hosts.
+	for _, host := range []string{
+		"public.example.com:evil.com", "public.example.com:", "public.example.com:1:1", "public.example.com..",
+		"x@public.example.com",
+	} {
 		rawTo(t, s.envoy.URL, host, "/x", token)
 		for _, r := range s.upstream.Take() {
 			if r.Header.Get("X-Virtual-Host") != "all" {

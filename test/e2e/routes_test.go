@@ -37,7 +37,8 @@ rules:
   - {name: open, match: {paths: [/nowhere]}, access: public}
 `, customers.URL(), staff.URL())).Ready(t)
 	changes = append([]string{"https://staff.example.com", staff.URL()}, changes...)
-	s = &stage{issuer: customers, service: service, upstream: upstream, envoy: harness.StartEnvoy(t, "routes.yaml", a, changes...)}
+	s = &stage{issuer: customers, service: service, upstream: upstream}
+	s.envoy = harness.StartEnvoy(t, "routes.yaml", a, changes...)
 	harness.Eventually(t, "Envoy reaches Bearergate", func() bool {
 		resp, _ := s.get(t, "/", nil)
 		return resp.StatusCode == http.StatusUnauthorized
@@ -101,12 +102,15 @@ func TestUnaskedRouteRefusesAmbiguousPaths(t *testing.T) {
 			s.service.Kill() // so that nobody but the chain answers
 			s.upstream.Take()
 			refused := []string{
-				"/legacy/%2e%2e;/orders/1", "/legacy/%2e%2e;x=y/orders/1", "/legacy/x;y=z", "/legacy/..%3b/orders/1", "/legacy/x%3By", "/legacy/;/orders/1", ";/legacy",
-				"/legacy/%252e%252e/x", "/legacy/%25%32%65%25%32%65/x", "/legacy/%2%65%2%65/x", "/legacy/%252%65/x", "/legacy/%25252e/x",
-				"/legacy/x%2fy", "/legacy/x%2Fy", "/legacy/x%5cy", "/legacy/x%5Cy", "/legacy/x%252fy",
-				"/legacy/x%00", "/legacy/x%0d%0ay", "/legacy/x%1f", "/legacy/x%7f", "/legacy/x\ty", "/legacy/x\x7f", "/legacy/x\x01",
-				"/legacy/%", "/legacy/%2", "/legacy/%zz", "/legacy/%u002e", "/legacy/%c0%ae%c0%ae/x", "/legacy/%e0%80%ae/x", "/legacy/%f0%80%80%ae/x",
-				"/legacy/%ff", "/legacy/%c2/x", "/legacy/%e2%82/x", "/legacy/x#y", "/legacy/x;?y",
+				"/legacy/%2e%2e;/orders/1", "/legacy/%2e%2e;x=y/orders/1", "/legacy/x;y=z",
+				"/legacy/..%3b/orders/1", "/legacy/x%3By", "/legacy/;/orders/1", ";/legacy",
+				"/legacy/%252e%252e/x", "/legacy/%25%32%65%25%32%65/x", "/legacy/%2%65%2%65/x",
+				"/legacy/%252%65/x", "/legacy/%25252e/x", "/legacy/x%2fy", "/legacy/x%2Fy", "/legacy/x%5cy",
+				"/legacy/x%5Cy", "/legacy/x%252fy", "/legacy/x%00", "/legacy/x%0d%0ay", "/legacy/x%1f",
+				"/legacy/x%7f", "/legacy/x\ty", "/legacy/x\x7f", "/legacy/x\x01", "/legacy/%", "/legacy/%2",
+				"/legacy/%zz", "/legacy/%u002e", "/legacy/%c0%ae%c0%ae/x", "/legacy/%e0%80%ae/x",
+				"/legacy/%f0%80%80%ae/x", "/legacy/%ff", "/legacy/%c2/x", "/legacy/%e2%82/x", "/legacy/x#y",
+				"/legacy/x;?y",
 			}
 			if name == "slashes kept" {
 				refused = append(refused, "//legacy/x", "/legacy//x", "/legacy/x//")
@@ -120,8 +124,9 @@ func TestUnaskedRouteRefusesAmbiguousPaths(t *testing.T) {
 				t.Errorf("%q reached the upstream", r.RequestURI)
 			}
 			for _, path := range []string{
-				"/legacy", "/legacy/", "/legacy/x/", "/legacy?", "/legacy/x?a=1;b=%2e%2e%2f..//\\%00%zz?", "/legacy/a%20b", "/legacy/%41%7e%3a%3c%23%3f",
-				"/legacy/%c3%a9/%E2%82%AC/%f0%9f%98%80", "/legacy/.well-known/x..y/...", "/legacy/a/../b/./c", "/legacy/@me:80+(x)!*'~,=&$[]^|{}",
+				"/legacy", "/legacy/", "/legacy/x/", "/legacy?", "/legacy/x?a=1;b=%2e%2e%2f..//\\%00%zz?",
+				"/legacy/a%20b", "/legacy/%41%7e%3a%3c%23%3f", "/legacy/%c3%a9/%E2%82%AC/%f0%9f%98%80",
+				"/legacy/.well-known/x..y/...", "/legacy/a/../b/./c", "/legacy/@me:80+(x)!*'~,=&$[]^|{}",
 			} {
 				if got := rawTo(t, s.envoy.URL, "api.example.com", path); got != 200 {
 					t.Errorf("%q: got %d, want 200", path, got)
@@ -133,7 +138,9 @@ func TestUnaskedRouteRefusesAmbiguousPaths(t *testing.T) {
 				}
 			}
 			// What Envoy resolves itself leads to a route that asks, or does not, by the path that the upstream gets.
-			for _, path := range []string{"/", "/x", "/public/x", "/orders/1", "/legacy/../x", "/legacy/%2e./x", "/legacy/..;/orders/1"} {
+			for _, path := range []string{
+				"/", "/x", "/public/x", "/orders/1", "/legacy/../x", "/legacy/%2e./x", "/legacy/..;/orders/1",
+			} {
 				if got := rawTo(t, s.envoy.URL, "api.example.com", path); got != 503 {
 					t.Errorf("%s: got %d, want 503: Bearergate is to be asked", path, got)
 				}
@@ -159,7 +166,10 @@ func TestRoutesForUpstreamsThatIgnoreCase(t *testing.T) {
 func TestRequestsWithoutPath(t *testing.T) {
 	s, _ := newRoutesStage(t)
 	s.upstream.Take()
-	for _, line := range []string{"CONNECT legacy:80", "CONNECT api.example.com:443", "OPTIONS *", "GET http://api.example.com/legacy/..;/x", "GET legacy"} {
+	for _, line := range []string{
+		"CONNECT legacy:80", "CONNECT api.example.com:443", "OPTIONS *",
+		"GET http://api.example.com/legacy/..;/x", "GET legacy",
+	} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(s.envoy.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)

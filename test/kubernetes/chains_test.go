@@ -149,7 +149,8 @@ func TestEnvoyFilter(t *testing.T) {
 	}
 	removed := removals(t, merged.TypedConfig)
 	for name, want := range map[string]bool{
-		"x-user": true, "x.user": true, "x_tenant": true, "x~tenant": true, "x-auth-sub": false, "x-user-id": false, "authorization": false,
+		"x-user": true, "x.user": true, "x_tenant": true, "x~tenant": true,
+		"x-auth-sub": false, "x-user-id": false, "authorization": false,
 	} {
 		if got := removed.MatchString(name); got != want {
 			t.Errorf("removed %s: got %v, want %v", name, got, want)
@@ -248,7 +249,8 @@ func TestNotes(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(snippets[1]), &manager); err != nil {
 			t.Fatal(err)
 		}
-		if removed := removals(t, manager); !removed.MatchString("x.auth.client-id") || removed.MatchString("x-auth-client-ids") {
+		removed := removals(t, manager)
+		if !removed.MatchString("x.auth.client-id") || removed.MatchString("x-auth-client-ids") {
 			t.Errorf("removed: got %s, want every spelling of the identity headers", removed)
 		}
 		validate(t, manager, filter, "bearergate")

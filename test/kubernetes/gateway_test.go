@@ -48,7 +48,8 @@ func TestEnvoyGateway(t *testing.T) {
 	checkStatus(t, translated, 8)
 
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "sub=%s authorization=%s dots=%s", r.Header.Values("x-auth-sub"), r.Header.Values("authorization"), r.Header.Values("x.auth.sub"))
+		fmt.Fprintf(w, "sub=%s authorization=%s ", r.Header.Values("x-auth-sub"), r.Header.Values("authorization"))
+		fmt.Fprintf(w, "dots=%s", r.Header.Values("x.auth.sub"))
 	}))
 	t.Cleanup(upstream.Close)
 	issuer := serveIssuer(t)
