@@ -1,9 +1,11 @@
 package validation
 
 import (
+	"bytes"
 	stdjson "encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -47,10 +49,55 @@ func parseObject(raw []byte) (map[string]any, error) {
 	return object, nil
 }
 
+// unreadable says whose fault it is that body is no strict JSON object. Where
+// it says once, and as a boolean, whether the token is active, the rest is that
+// token's: a name that comes twice, or text that is no UTF-8. With active twice
+// nobody can tell which one counts, and it is no answer at all (I-03).
+func unreadable(body []byte, err error) error {
+	active, ok := onlyActive(body)
+	switch {
+	case !ok:
+		return malformed(err)
+	case !active:
+		return ErrInactive // I-04: other members are ignored
+	}
+	return err
+}
+
+// onlyActive returns the one member active of a JSON object that may have other
+// faults than those of syntax.
+func onlyActive(body []byte) (active, ok bool) {
+	dec := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if start, err := dec.ReadToken(); err != nil || start.Kind() != '{' {
+		return false, false
+	}
+	for {
+		token, err := dec.ReadToken()
+		if err != nil {
+			return false, false
+		}
+		if token.Kind() == '}' {
+			break
+		}
+		named := token.String() == "active"
+		value, err := dec.ReadValue()
+		switch kind := value.Kind(); {
+		case err != nil, named && (ok || kind != 't' && kind != 'f'):
+			return false, false
+		case named:
+			active, ok = kind == 't', true
+		}
+	}
+	_, err := dec.ReadToken()
+	return active, ok && err == io.EOF //nolint:errorlint // io.EOF as it is: nothing follows
+}
+
 // tokenFromClaims reads the registered claims of a JWT or an introspection
 // answer, and checks their types (I-06, J-21, J-22). A member that is absent
-// is no mistake here; one that is null is.
+// is no mistake here, and what says nothing is taken out of claims, so that
+// nobody who looks at them later takes it for something.
 func tokenFromClaims(claims map[string]any) (*Token, error) {
+	dropEmpty(claims)
 	r := reader{claims: claims}
 	t := &Token{
 		Issuer:    r.text("iss"),
@@ -61,8 +108,6 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 		Expiry:    r.date("exp"),
 		NotBefore: r.date("nbf"),
 		IssuedAt:  r.date("iat"),
-		AuthTime:  r.date("auth_time"),
-		ACR:       r.text("acr"),
 		Claims:    claims,
 	}
 	r.text("jti")
@@ -70,7 +115,32 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 	if r.err != nil {
 		return nil, r.err
 	}
+	// Only step-up asks for these, and without them it fails: what cannot be
+	// read, such as AD FS's auth_time in words, is no reason to refuse the rest.
+	lenient := reader{claims: claims}
+	t.AuthTime = lenient.date("auth_time")
+	t.ACR = lenient.text("acr")
 	return t, nil
+}
+
+// dropEmpty removes the members that are null, and an aud without a value: some
+// servers write these where a token has no such thing (CONTRACT.md §4).
+func dropEmpty(claims map[string]any) {
+	for name, value := range claims {
+		if value == nil {
+			delete(claims, name)
+		}
+	}
+	switch aud := claims["aud"].(type) {
+	case string:
+		if aud == "" {
+			delete(claims, "aud")
+		}
+	case []any:
+		if len(aud) == 0 {
+			delete(claims, "aud")
+		}
+	}
 }
 
 // checkTimes says whether t is alive at now, give or take the clock skew
@@ -167,11 +237,7 @@ func (r *reader) audience(name string) []string {
 	if _, ok := r.claims[name]; !ok {
 		return nil
 	}
-	all := r.list(name, func(s string) []string { return []string{s} })
-	if len(all) == 0 {
-		r.fail(name, "a non-empty list") // J-21
-	}
-	return all
+	return r.list(name, func(s string) []string { return []string{s} })
 }
 
 func (r *reader) scopes(name string) []string {

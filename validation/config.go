@@ -41,6 +41,7 @@ const (
 const (
 	TypeCompatible = "compatible" // typ may be JWT or absent too
 	TypeRFC9068    = "rfc9068"    // typ is at+jwt and all claims of RFC 9068 §2.2 are there
+	TypeAny        = "any"        // as compatible, but what ID tokens carry is not looked at: dex puts it into all
 )
 
 // minCacheBytes is for one issuer.
@@ -74,6 +75,7 @@ type Config struct {
 	IntrospectionResponse string
 	Algorithms            []string
 	AccessTokenType       string
+	RequireTokenType      bool // introspection answers must say token_type
 	ClockSkew             time.Duration
 	RequestTimeout        time.Duration // of one call to the issuer
 	OpaqueTokenPrefix     string
@@ -96,7 +98,7 @@ type CacheConfig struct {
 func (c Config) Validate() error {
 	errs := []error{
 		oneOf("token_validation", string(c.Strategy), string(StrategyJWT), string(StrategyIntrospection), string(StrategyBoth)),
-		oneOf("access_token_type", c.AccessTokenType, TypeCompatible, TypeRFC9068),
+		oneOf("access_token_type", c.AccessTokenType, TypeCompatible, TypeRFC9068, TypeAny),
 		c.checkAlgorithms(),
 		between("clock_skew", c.ClockSkew, 0, maxClockSkew),
 		c.checkPrefix(),

@@ -54,12 +54,14 @@ func FuzzJWT(f *testing.F) {
 func FuzzIntrospectionAnswer(f *testing.F) {
 	f.Add([]byte(`{"active":true,"scope":"a b","aud":["x"],"exp":99999999999}`))
 	f.Add([]byte(`{"active":false,"Active":true}`))
+	f.Add([]byte(`{"active":true,"sub":"a","sub":"b"}`))
+	f.Add([]byte(`{"active":true,"token_type":"DPoP","cnf":null,"aud":[]}`))
 	i := &introspector{cfg: Config{Issuer: "https://as"}, now: time.Now}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		claims, err := i.members(t.Context(), map[string][]string{"Content-Type": {mediaJSON}}, body)
 		if err != nil {
-			if !errors.Is(err, ErrUnavailable) {
-				t.Errorf("got %v, want ErrUnavailable", err)
+			if !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrInactive) {
+				t.Errorf("got %v, want ErrUnavailable, ErrMalformed or ErrInactive", err)
 			}
 			return
 		}

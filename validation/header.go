@@ -52,6 +52,28 @@ func cutThree(token string) (first, second string, ok bool) {
 	return first, second, true
 }
 
+// readJWS reads a compact JWS without a key: all three parts must be strict
+// base64url before any of them counts, since a signature with unused bits would
+// be a second spelling of one token (J-02).
+func readJWS(raw string, algorithms []string) (h header, claims map[string]any, payload []byte, err error) {
+	first, second, ok := cutThree(raw)
+	if !ok {
+		return h, nil, nil, fmt.Errorf("%w: not a JWT of three parts", ErrMalformed)
+	}
+	if _, err := strictBase64.DecodeString(raw[len(first)+len(second)+2:]); err != nil {
+		return h, nil, nil, fmt.Errorf("%w: signature is not base64url", ErrMalformed)
+	}
+	head, _, err := decodePart(first)
+	if err != nil {
+		return h, nil, nil, err
+	}
+	if h, err = readHeader(head, algorithms); err != nil {
+		return h, nil, nil, err
+	}
+	claims, payload, err = decodePart(second)
+	return h, claims, payload, err
+}
+
 // decodePart returns the strict JSON object in one part of a compact JWS.
 func decodePart(part string) (map[string]any, []byte, error) {
 	raw, err := strictBase64.DecodeString(part)
@@ -91,6 +113,9 @@ func readHeader(object map[string]any, algorithms []string) (header, error) {
 			return h, fmt.Errorf("%w: header typ is not a string", ErrMalformed)
 		}
 		h.Type = strings.TrimPrefix(strings.ToLower(h.Type), "application/")
+		if h.Type == "" { // would pass for absent
+			return h, fmt.Errorf("%w: header typ is empty", ErrMalformed)
+		}
 	}
 	if kid, ok := object["kid"]; ok {
 		if h.KeyID, ok = kid.(string); !ok || h.KeyID == "" || len(h.KeyID) > maxKeyIDBytes {

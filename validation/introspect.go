@@ -260,7 +260,7 @@ func (i *introspector) members(ctx context.Context, header http.Header, body []b
 	}
 	claims, err := parseObject(body)
 	if err != nil {
-		return nil, malformed(err)
+		return nil, unreadable(body, err)
 	}
 	return claims, nil
 }
@@ -280,39 +280,20 @@ func (i *introspector) judge(claims map[string]any) (*Token, error) {
 	}
 	t, err := tokenFromClaims(claims)
 	if err != nil {
-		return nil, malformed(err)
+		return nil, err // the endpoint did answer: it is about this token only
 	}
 	if t.Issuer != "" && t.Issuer != i.cfg.Issuer {
 		return nil, fmt.Errorf("%w: the answer is about another issuer's token", ErrIssuer)
 	}
 	t.Issuer = i.cfg.Issuer
-	if err := checkTokenType(t); err != nil {
+	if err := i.cfg.checkMarks(t, ""); err != nil {
+		return nil, err
+	}
+	if err := i.cfg.checkTokenType(t); err != nil {
 		return nil, err
 	}
 	if err := i.cfg.checkTimes(t, i.now()); err != nil {
 		return nil, err
 	}
 	return t, nil
-}
-
-// checkTokenType refuses what is no bearer access token (I-09, A-17). That a
-// token is bound, the room above says.
-func checkTokenType(t *Token) error {
-	if err := checkUse(t.Claims); err != nil {
-		return err
-	}
-	value, ok := t.Claims["token_type"]
-	if !ok || t.Bound {
-		return nil
-	}
-	kind, ok := value.(string)
-	switch {
-	case !ok:
-		return malformed(errors.New("token_type is not a string"))
-	case strings.EqualFold(kind, "bearer"):
-		return nil
-	case strings.EqualFold(kind, "dpop"):
-		return fmt.Errorf("%w: token_type DPoP", ErrBinding)
-	}
-	return fmt.Errorf("%w: token_type is not Bearer", ErrWrongType)
 }

@@ -55,25 +55,12 @@ func (v *verifier) verify(ctx context.Context, raw string) (*Token, string, erro
 	if t := trace.From(ctx); t != nil {
 		t.Check("validation", "signature", true, "by key "+keys.key.ID, fmt.Sprintf("%s, keys fetched %s ago", h.Algorithm, v.now().Sub(keys.key.Fetched).Round(time.Second)))
 	}
-	token.JWT = true
 	return token, keys.key.Thumbprint, nil
 }
 
 // inspect reads the token without a key.
 func (v *verifier) inspect(ctx context.Context, raw string) (header, []byte, *Token, error) {
-	first, second, ok := cutThree(raw)
-	if !ok {
-		return header{}, nil, nil, fmt.Errorf("%w: not a JWT of three parts", ErrMalformed)
-	}
-	head, _, err := decodePart(first)
-	if err != nil {
-		return header{}, nil, nil, err
-	}
-	h, err := readHeader(head, v.cfg.Algorithms)
-	if err != nil {
-		return h, nil, nil, err
-	}
-	claims, payload, err := decodePart(second)
+	h, claims, payload, err := readJWS(raw, v.cfg.Algorithms)
 	if err != nil {
 		return h, nil, nil, err
 	}
@@ -81,6 +68,7 @@ func (v *verifier) inspect(ctx context.Context, raw string) (header, []byte, *To
 	if err != nil {
 		return h, nil, nil, err
 	}
+	token.JWT = true
 	if t := trace.From(ctx); t != nil {
 		v.cfg.traceClaims(t, token, v.now())
 		t.Add(trace.Step{Room: "validation", Name: "header", Result: trace.Noted, Detail: fmt.Sprintf("alg %s, typ %q, kid %q", h.Algorithm, h.Type, h.KeyID)})
@@ -106,57 +94,16 @@ func (v *verifier) checkType(typ string, t *Token) error {
 	if typ != atJWT && (v.cfg.AccessTokenType == TypeRFC9068 || typ != "" && typ != "jwt") {
 		return fmt.Errorf("%w: typ is not that of an access token", ErrWrongType)
 	}
-	if err := checkUse(t.Claims); err != nil {
+	if err := v.cfg.checkMarks(t, typ); err != nil {
 		return err
 	}
-	if v.cfg.AccessTokenType == TypeRFC9068 {
-		for _, name := range []string{"iss", "exp", "aud", "sub", "client_id", "iat", "jti"} {
-			if _, ok := t.Claims[name]; !ok {
-				return fmt.Errorf("%w: no %s (RFC 9068 §2.2)", ErrMalformed, name)
-			}
-		}
-	}
-	if typ == atJWT {
+	if v.cfg.AccessTokenType != TypeRFC9068 {
 		return nil
 	}
-	return checkNotIDToken(t)
-}
-
-// checkUse knows the claims by which vendors mark what kind of token it is:
-// token_use must be that of an access token, typ and token_type must not be
-// those of another kind (I-09, A-17).
-func checkUse(claims map[string]any) error {
-	if use, ok := claims["token_use"]; ok && use != "access" && use != "access_token" {
-		return fmt.Errorf("%w: token_use says that it is no access token", ErrWrongType)
-	}
-	for _, name := range []string{"typ", "token_type"} {
-		value, _ := claims[name].(string)
-		for _, other := range []string{"id", "refresh", "offline", "logout"} {
-			if len(value) >= len(other) && strings.EqualFold(value[:len(other)], other) {
-				return fmt.Errorf("%w: %s says that it is no access token", ErrWrongType, name)
-			}
+	for _, name := range [...]string{"iss", "exp", "aud", "sub", "client_id", "iat", "jti"} {
+		if !has(t, name) {
+			return fmt.Errorf("%w: no %s (RFC 9068 §2.2)", ErrMalformed, name)
 		}
-	}
-	return nil
-}
-
-// checkNotIDToken refuses, among tokens whose typ does not say what they are,
-// those that carry what only ID tokens, logout tokens and introspection
-// answers carry, or that name their client as the only audience and have
-// nothing of an access token.
-func checkNotIDToken(t *Token) error {
-	for _, name := range []string{"nonce", "at_hash", "c_hash", "events", "token_introspection"} {
-		if _, ok := t.Claims[name]; ok {
-			return fmt.Errorf("%w: %s is a claim of another kind of token", ErrWrongType, name)
-		}
-	}
-	for _, name := range []string{"client_id", "scope", "scp"} {
-		if _, ok := t.Claims[name]; ok {
-			return nil
-		}
-	}
-	if t.ClientID != "" && len(t.Audience) == 1 && t.Audience[0] == t.ClientID {
-		return fmt.Errorf("%w: meant for its client, as an ID token is", ErrWrongType)
 	}
 	return nil
 }

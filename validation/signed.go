@@ -13,24 +13,12 @@ const introspectionJWT = "token-introspection+jwt"
 // token_introspection (RFC 9701 §5, I-12). The claims around it are about the
 // answer and never about the token.
 func (i *introspector) openSigned(ctx context.Context, raw string) (map[string]any, error) {
-	first, second, ok := cutThree(raw)
-	if !ok {
-		return nil, malformed(errors.New("not a JWT of three parts"))
-	}
-	head, _, err := decodePart(first)
-	if err != nil {
-		return nil, malformed(err)
-	}
-	h, err := readHeader(head, i.cfg.Algorithms)
+	h, claims, _, err := readJWS(raw, i.cfg.Algorithms)
 	if err != nil {
 		return nil, malformed(err)
 	}
 	if h.Type != introspectionJWT {
 		return nil, malformed(errors.New("typ is not " + introspectionJWT))
-	}
-	claims, _, err := decodePart(second)
-	if err != nil {
-		return nil, malformed(err)
 	}
 	if err := i.checkAnswer(claims); err != nil {
 		return nil, malformed(err)

@@ -23,10 +23,11 @@ type Token struct {
 	// Zero when the token does not say. Only a JWT always has an Expiry.
 	Expiry, NotBefore, IssuedAt, AuthTime time.Time
 
-	ACR string // acr
+	ACR string // acr; empty also when it is no text
 
-	// Claims are all members as they came. Numbers are json.Number with the
-	// very digits of the token, so that they print as they were sent.
+	// Claims are all members as they came, but for those that say nothing: null,
+	// and an empty aud. Numbers are json.Number with the very digits of the
+	// token, so that they print as they were sent.
 	Claims map[string]any
 
 	Bound bool // cnf is present: the token is bound to a key or certificate

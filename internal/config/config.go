@@ -86,6 +86,7 @@ type Issuer struct {
 	RequiredScopes        []string          `yaml:"required_scopes"`
 	Algorithms            []string          `yaml:"algorithms"`
 	AccessTokenType       string            `yaml:"access_token_type"`
+	RequireTokenType      bool              `yaml:"require_token_type"`
 	ClockSkew             time.Duration     `yaml:"clock_skew"`
 	RequestTimeout        time.Duration     `yaml:"request_timeout"`
 	OpaqueTokenPrefix     string            `yaml:"opaque_token_prefix"`

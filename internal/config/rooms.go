@@ -47,6 +47,7 @@ func (c *Config) Validation(n int) validation.Config {
 		IntrospectionResponse: i.IntrospectionResponse,
 		Algorithms:            i.Algorithms,
 		AccessTokenType:       i.AccessTokenType,
+		RequireTokenType:      i.RequireTokenType,
 		ClockSkew:             i.ClockSkew,
 		RequestTimeout:        i.RequestTimeout,
 		OpaqueTokenPrefix:     i.OpaqueTokenPrefix,
