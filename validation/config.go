@@ -124,14 +124,12 @@ func (c Config) checkAlgorithms() error {
 	return errors.Join(errs...)
 }
 
-// checkPrefix: a prefix outside the b64token alphabet of RFC 6750 §2.1 could
-// never fit a token.
+// checkPrefix: a prefix that is not visible ASCII, or has a character that ends
+// or joins credentials, could never fit a token. Salesforce's tokens have a "!".
 func (c Config) checkPrefix() error {
 	for _, b := range []byte(c.OpaqueTokenPrefix) {
-		letter := b|0x20 >= 'a' && b|0x20 <= 'z'
-		digit := b >= '0' && b <= '9'
-		if !letter && !digit && !strings.ContainsRune("-._~+/=", rune(b)) {
-			return field.Errorf("opaque_token_prefix", "got %q, want letters, digits and -._~+/= only", c.OpaqueTokenPrefix)
+		if b <= ' ' || b > '~' || b == '"' || b == ',' || b == '\\' {
+			return field.Errorf("opaque_token_prefix", "got %q, want visible ASCII without \", comma and \\", c.OpaqueTokenPrefix)
 		}
 	}
 	return nil

@@ -11,7 +11,10 @@ import (
 	"github.com/bearergate/bearergate/validation"
 )
 
-const testIssuer = "https://as.example"
+const (
+	testIssuer = "https://as.example"
+	alphabet   = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" // of base64url
+)
 
 // doors is one issuer whose tokens come as JWTs and as answers.
 func doors(t *testing.T, accessTokenType string, requireTokenType bool) *shapes {
@@ -383,14 +386,12 @@ func TestTypesOfHeaders(t *testing.T) { // J-04
 // nothing, and a token has no second spelling by them (J-02).
 func TestOneSpellingOfASignature(t *testing.T) {
 	s := doors(t, validation.TypeCompatible, false)
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for _, alg := range []string{"ES256", "RS256", "PS256", "EdDSA"} {
 		token := signRaw(t, []byte(`{"alg":"`+alg+`"}`), []byte(`{"iss":"`+testIssuer+`","exp":1764000600}`))
 		if got := reasonOf(s.jwt.Validate(t.Context(), token)); got != "ok" {
 			t.Fatalf("%s: got %s", alg, got)
 		}
-		last := strings.IndexByte(alphabet, token[len(token)-1])
-		other := token[:len(token)-1] + alphabet[last|1:last|1+1]
+		other := otherSpelling(token)
 		raw := func(s string) string {
 			decoded, err := base64.RawURLEncoding.DecodeString(s[strings.LastIndexByte(s, '.')+1:])
 			if err != nil {
@@ -420,12 +421,71 @@ func TestOneSpellingOfASignature(t *testing.T) {
 				if last%4 != 0 || len(parts[n])%4 == 0 {
 					continue
 				}
-				other := strings.Clone(parts[n][:len(parts[n])-1]) + alphabet[last|1:last|1+1]
-				spelling := strings.Replace(token, parts[n], other, 1)
+				spelling := strings.Replace(token, parts[n], otherSpelling(parts[n]), 1)
 				if got := reasonOf(s.jwt.Validate(t.Context(), spelling)); got != "malformed_token" {
 					t.Errorf("part %d of %s: got %s", n, spelling, got)
 				}
 			}
+		}
+	}
+}
+
+// TestSignedAnswersAreReadAlike: inside token_introspection the rules of plain
+// answers hold; around it everything is the issuer's fault (RFC 9701, I-12).
+func TestSignedAnswersAreReadAlike(t *testing.T) {
+	for inner, want := range map[string]string{
+		`{"active":true,"aud":[],"sub":null,"acr":1}`:  "ok",
+		`{"active":true,"scope":"a  b"}`:               "malformed_token",
+		`{"active":true,"exp":"123"}`:                  "malformed_token",
+		`{"active":true,"token_type":"refresh_token"}`: "wrong_type",
+		`{"active":true,"nonce":"n"}`:                  "wrong_type",
+		`{"active":false,"exp":"123"}`:                 "inactive",
+		`{"active":"true"}`:                            "unavailable",
+		`null`:                                         "unavailable",
+		`{"active":true,"sub":"a","sub":"b"}`:          "unavailable", // the payload as a whole is no strict JSON
+	} {
+		file := serverFile{Now: 1_764_000_000}
+		file.Config.Issuer, file.Config.ClientID, file.Config.Response = testIssuer, "gate", validation.ResponseJWT
+		s := newShapes(t, file)
+		payload := `{"iss":"` + testIssuer + `","aud":"gate","iat":1764000000,"exp":null,"token_introspection":` + inner + `}`
+		body := signRaw(t, []byte(`{"alg":"ES256","typ":"token-introspection+jwt"}`), []byte(payload))
+		s.answer([]byte(body))
+		if got := reasonOf(s.introspection.Validate(t.Context(), "token")); got != want {
+			t.Errorf("%s: got %s, want %s", inner, got, want)
+		}
+		s.answer([]byte(otherSpelling(body)))
+		if got := reasonOf(s.introspection.Validate(t.Context(), "another")); got != "unavailable" {
+			t.Errorf("%s, with unused bits in the signature: got %s", inner, got)
+		}
+	}
+}
+
+// otherSpelling sets an unused bit of the last character.
+func otherSpelling(token string) string {
+	last := strings.IndexByte(alphabet, token[len(token)-1])
+	return token[:len(token)-1] + alphabet[last|1:last|1+1]
+}
+
+func TestConfigOfMarks(t *testing.T) {
+	base := validation.Config{
+		Issuer: testIssuer, Strategy: validation.StrategyBoth, ClientAuthMethod: validation.AuthNone,
+		IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"},
+		RequestTimeout: time.Second, RequireTokenType: true,
+	}
+	for kind, ok := range map[string]bool{"compatible": true, "rfc9068": true, "any": true, "": false, "ANY": false, "all": false} {
+		base.AccessTokenType = kind
+		if err := base.Validate(); (err == nil) != ok {
+			t.Errorf("access_token_type %q: got %v", kind, err)
+		}
+	}
+	base.AccessTokenType = "any"
+	for prefix, ok := range map[string]bool{
+		"": true, "ory_at_": true, "00D5f!": true, "~#$%&'()*;<>?@[]^`{|}": true,
+		"a b": false, `a"`: false, "a,": false, `a\`: false, "a\x7f": false, "é": false, "a\n": false,
+	} {
+		base.OpaqueTokenPrefix = prefix
+		if err := base.Validate(); (err == nil) != ok {
+			t.Errorf("opaque_token_prefix %q: got %v", prefix, err)
 		}
 	}
 }

@@ -40,6 +40,7 @@ type serverFile struct {
 		ClientID         string `json:"client_id"`
 		AccessTokenType  string `json:"access_token_type"`
 		RequireTokenType bool   `json:"require_token_type"`
+		Response         string `json:"introspection_response"`
 	} `json:"config"`
 	JWTs []struct {
 		shape
@@ -83,19 +84,36 @@ func TestServers(t *testing.T) {
 			s := newShapes(t, file)
 			for _, jwt := range file.JWTs {
 				t.Run(jwt.Name, func(t *testing.T) {
-					token, err := s.jwt.Validate(t.Context(), signRaw(t, jwt.Header, jwt.Claims))
+					header := s.keyed(t, jwt.Header, jwt.Claims)
+					token, err := s.jwt.Validate(t.Context(), signRaw(t, header, jwt.Claims))
 					jwt.check(t, token, err)
 				})
 			}
 			for _, answer := range file.Answers {
 				t.Run("answer, "+answer.Name, func(t *testing.T) {
 					s.answer(answer.Body)
-					token, err := s.introspection.Validate(t.Context(), "token")
+					token, err := s.introspection.Validate(t.Context(), "00Dxx!token")
 					answer.check(t, token, err)
 				})
 			}
 		})
 	}
+}
+
+// keyed returns the header of a token that is signed by a published key. What a
+// server signs by a secret of its own is refused for that; its marks must hold
+// all the same.
+func (s *shapes) keyed(t *testing.T, header, claims []byte) []byte {
+	t.Helper()
+	const secret, published = `"alg": "HS`, `"alg": "RS`
+	if !bytes.Contains(header, []byte(secret)) {
+		return header
+	}
+	_, err := s.jwt.Validate(t.Context(), signRaw(t, header, claims))
+	if !errors.Is(err, validation.ErrUnsupportedAlgorithm) {
+		t.Errorf("signed by a secret: got %v, want ErrUnsupportedAlgorithm", err)
+	}
+	return bytes.Replace(header, []byte(secret), []byte(published), 1)
 }
 
 func (s shape) check(t *testing.T, token *validation.Token, err error) {
@@ -143,6 +161,7 @@ type shapes struct {
 
 	mu       sync.Mutex
 	body     []byte
+	kind     string // content type of the body
 	endpoint string
 }
 
@@ -155,7 +174,7 @@ func (s *shapes) answer(body []byte) {
 func (s *shapes) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", s.kind)
 	_, _ = w.Write(s.body)
 }
 
@@ -171,7 +190,10 @@ func (s *shapes) Trusted(string) error { return nil }
 
 func newShapes(t *testing.T, file serverFile) *shapes {
 	t.Helper()
-	s := &shapes{}
+	s := &shapes{kind: "application/json"}
+	if file.Config.Response == validation.ResponseJWT {
+		s.kind = "application/token-introspection+jwt"
+	}
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
 	s.endpoint = server.URL
@@ -184,9 +206,9 @@ func newShapes(t *testing.T, file serverFile) *shapes {
 	issuer := func(strategy validation.Strategy) *validation.Issuer {
 		i, err := validation.NewIssuer(validation.Config{
 			Issuer: file.Config.Issuer, Strategy: strategy, ClientID: file.Config.ClientID, ClientAuthMethod: validation.AuthNone,
-			IntrospectionResponse: validation.ResponseJSON, Algorithms: validation.Algorithms(),
+			IntrospectionResponse: cmp.Or(file.Config.Response, validation.ResponseJSON), Algorithms: validation.Algorithms(),
 			AccessTokenType:  cmp.Or(file.Config.AccessTokenType, validation.TypeCompatible),
-			RequireTokenType: file.Config.RequireTokenType, RequestTimeout: 5 * time.Second,
+			RequireTokenType: file.Config.RequireTokenType, ClockSkew: 30 * time.Second, RequestTimeout: 5 * time.Second,
 		}, validation.Options{Source: s, Client: client, Log: log, Now: func() time.Time { return time.Unix(file.Now, 0) }})
 		if err != nil {
 			t.Fatal(err)
