@@ -1,0 +1,28 @@
+package validation
+
+import "testing"
+
+// TestMarksCostNothing: they are looked at for every new token.
+func TestMarksCostNothing(t *testing.T) {
+	c := Config{AccessTokenType: TypeCompatible}
+	token := &Token{JWT: true, ClientID: "app", Audience: []string{"api"}, Claims: map[string]any{
+		"iss": "https://as.example", "sub": "alice", "typ": "Bearer", "token_use": "access_token", "client_id": "app", "scope": "read",
+	}}
+	var err error
+	if n := testing.AllocsPerRun(100, func() { err = c.checkMarks(token, "jwt") }); n > 0 || err != nil {
+		t.Errorf("got %v allocations and %v, want none", n, err)
+	}
+	if n := testing.AllocsPerRun(100, func() { err = c.checkTokenType(token) }); n > 0 || err != nil {
+		t.Errorf("token_type: got %v allocations and %v, want none", n, err)
+	}
+}
+
+func FuzzKind(f *testing.F) {
+	f.Add("Logout+JWT")
+	f.Add("urn:ietf:params:oauth:token-type:refresh_token")
+	f.Fuzz(func(t *testing.T, word string) {
+		if kindOf(word) != kindOf("x:"+word) || kindOf(word+"-") != kindOf(word) && len(word) < maxKindBytes {
+			t.Errorf("%q is read in two ways", word)
+		}
+	})
+}
