@@ -340,6 +340,11 @@ func TestWhatCountsAsAbsentIsAbsent(t *testing.T) {
 	if token.ACR != "" || !token.AuthTime.IsZero() || token.Audience != nil || token.Subject != "" {
 		t.Errorf("got %+v", token)
 	}
+	s.answer([]byte(`{"active":true,"aud":""}`))
+	token, err = s.introspection.Validate(t.Context(), "token")
+	if err != nil || token.Audience != nil {
+		t.Errorf("an aud without a value: got %+v, %v", token, err)
+	}
 	s.answer([]byte(`{"active":true,"acr":"gold","auth_time":1763999000}`))
 	token, err = s.introspection.Validate(t.Context(), "token")
 	if err != nil || token.ACR != "gold" || !token.AuthTime.Equal(time.Unix(1763999000, 0)) {
@@ -486,6 +491,64 @@ func TestConfigOfMarks(t *testing.T) {
 		base.OpaqueTokenPrefix = prefix
 		if err := base.Validate(); (err == nil) != ok {
 			t.Errorf("opaque_token_prefix %q: got %v", prefix, err)
+		}
+	}
+}
+
+func TestHeadersThatAreRefused(t *testing.T) { // J-05, J-06, J-07
+	s := doors(t, validation.TypeCompatible, false)
+	for _, member := range []string{
+		`"crit":["exp"]`, `"crit":[]`, `"crit":null`, `"b64":true`, `"b64":false`, `"zip":"DEF"`, `"enc":"A128GCM"`,
+		`"cty":"JWT"`, `"cty":"jwt"`, `"cty":5`, `"kid":""`, `"kid":5`, `"kid":null`, `"typ":null`,
+	} {
+		if got := s.asJWT(t, `{"alg":"ES256",`+member+`}`, `{}`); got != "malformed_token" {
+			t.Errorf("%s: got %s", member, got)
+		}
+	}
+	for _, member := range []string{`"cty":"json"`, `"kid":"k"`, `"jku":"https://evil.example"`, `"x5t":"t"`} {
+		if got := s.asJWT(t, `{"alg":"ES256",`+member+`}`, `{}`); got != "ok" {
+			t.Errorf("%s: got %s", member, got)
+		}
+	}
+}
+
+func TestDatesAtTheirBounds(t *testing.T) { // J-22; the clock skew is 30 s
+	s := doors(t, validation.TypeCompatible, false)
+	for members, want := range map[string]string{
+		`{"exp":1763999971}`:       "ok",
+		`{"exp":1763999970}`:       "expired",
+		`{"nbf":1764000030}`:       "ok",
+		`{"nbf":1764000031}`:       "not_yet_valid",
+		`{"iat":1764000030}`:       "ok",
+		`{"iat":1764000031}`:       "not_yet_valid",
+		`{"exp":9007199254740992}`: "ok",
+		`{"exp":9007199254740994}`: "malformed_token",
+		`{"iat":0}`:                "ok",
+		`{"iat":-1}`:               "malformed_token",
+	} {
+		if got := s.asJWT(t, plain, members); got != want {
+			t.Errorf("JWT %s: got %s, want %s", members, got, want)
+		}
+		if got := s.asAnswer(t, members); got != want {
+			t.Errorf("answer %s: got %s, want %s", members, got, want)
+		}
+	}
+}
+
+func TestSignedAnswerThatIsOver(t *testing.T) { // RFC 9701: the answer's own dates count
+	file := serverFile{Now: 1_764_000_000}
+	file.Config.Issuer, file.Config.ClientID, file.Config.Response = testIssuer, "gate", validation.ResponseJWT
+	for dates, want := range map[string]string{
+		`"iat":1763990000,"exp":1764000001`: "ok",
+		`"iat":1763990000,"exp":1763990001`: "unavailable",
+		`"iat":1764009999`:                  "unavailable",
+		`"iat":null`:                        "unavailable",
+	} {
+		s := newShapes(t, file)
+		payload := `{"iss":"` + testIssuer + `","aud":["gate"],` + dates + `,"token_introspection":{"active":true}}`
+		s.answer([]byte(signRaw(t, []byte(`{"alg":"ES256","typ":"token-introspection+jwt"}`), []byte(payload))))
+		if got := reasonOf(s.introspection.Validate(t.Context(), "token")); got != want {
+			t.Errorf("%s: got %s, want %s", dates, got, want)
 		}
 	}
 }
