@@ -20,6 +20,10 @@ import (
 // Interval is how often at most a file is looked at.
 const Interval = 2 * time.Second
 
+// Settle is how long a file must have stood unchanged before it is taken: who
+// writes it in pieces may not be through yet (CONTRACT.md §2).
+const Settle = time.Second
+
 // maxBytes bounds what is read from one file.
 const maxBytes = 1 << 20
 
@@ -29,10 +33,12 @@ type File[T any] struct {
 	parse func([]byte) (T, error)
 	log   *slog.Logger
 
-	mu      sync.Mutex
-	looked  time.Time
-	content []byte
-	value   T
+	mu       sync.Mutex
+	looked   time.Time
+	content  []byte // that was taken last
+	value    T
+	settling Settling
+	failing  bool // the file could not be read at the last look
 }
 
 // Open reads path for the first time. Later contents that cannot be read or
@@ -40,7 +46,7 @@ type File[T any] struct {
 // The parser must not keep its argument and must not put it into its errors.
 func Open[T any](path string, log *slog.Logger, parse func([]byte) (T, error)) (*File[T], error) {
 	f := &File[T]{path: path, parse: parse, log: log, looked: time.Now()}
-	content, err := read(path)
+	content, _, err := read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -55,22 +61,43 @@ func Open[T any](path string, log *slog.Logger, parse func([]byte) (T, error)) (
 func (f *File[T]) Value() T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if now := time.Now(); now.Sub(f.looked) >= Interval {
+	wait := Interval
+	if f.settling.Waiting() {
+		wait = Settle
+	}
+	if now := time.Now(); now.Sub(f.looked) >= wait {
 		f.looked = now
-		f.look()
+		f.look(now)
 	}
 	return f.value
 }
 
-func (f *File[T]) look() {
-	content, err := read(f.path)
-	if err == nil && bytes.Equal(content, f.content) {
-		return
-	}
+func (f *File[T]) look(now time.Time) {
+	content, modified, err := read(f.path)
 	if err != nil {
-		f.log.Error("cannot re-read file, keeping the last good content", "file", f.path, "error", err)
+		f.settling.Reset()
+		if !f.failing {
+			f.log.Error("cannot re-read file, keeping the last good content", "file", f.path, "error", err)
+		}
+		f.failing = true
 		return
 	}
+	f.failing = false
+	if bytes.Equal(content, f.content) {
+		f.settling.Reset()
+		return
+	}
+	// Nobody may have asked for a long time, and the next one who does shall not
+	// get what was replaced hours ago: a file that was last written a second ago
+	// or more is settled at the first look, too.
+	if !f.settling.Settled(content, now) && now.Sub(modified) < Settle {
+		return
+	}
+	f.take(content)
+}
+
+func (f *File[T]) take(content []byte) {
+	f.settling.Reset()
 	f.content = content
 	value, err := f.parse(content)
 	if err != nil {
@@ -81,18 +108,24 @@ func (f *File[T]) look() {
 	f.log.Info("file changed, new content in use", "file", f.path)
 }
 
-func read(path string) ([]byte, error) {
+// read returns the content and when it was last written, which is asked for
+// after reading: a write in between makes the content a fresh one.
+func read(path string) (content []byte, modified time.Time, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	defer file.Close()
-	content, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
+	content, err = io.ReadAll(io.LimitReader(file, maxBytes+1))
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
 	if len(content) > maxBytes {
-		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxBytes)
+		return nil, time.Time{}, fmt.Errorf("%s: larger than %d bytes", path, maxBytes)
 	}
-	return content, nil
+	info, err := file.Stat()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return content, info.ModTime(), nil
 }

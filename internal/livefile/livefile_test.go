@@ -28,6 +28,64 @@ func TestContentIsReadAgainAfterTheInterval(t *testing.T) {
 		write(t, path, "two")
 		expect(t, f, "one")
 		time.Sleep(livefile.Interval)
+		expect(t, f, "one") // seen, and not settled yet
+		time.Sleep(livefile.Settle)
+		expect(t, f, "two")
+	})
+}
+
+// In the bubble the clock stands long before the files' times of modification,
+// so that the bytes alone decide.
+func TestHalfWrittenContentIsNotTaken(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "secret")
+		write(t, path, "good")
+		f := open(t, path)
+		for _, piece := range []string{"", "n", "ne", "new", "newe"} {
+			write(t, path, piece)
+			for range 9 { // less than a second
+				time.Sleep(100 * time.Millisecond)
+				expect(t, f, "good")
+			}
+		}
+		write(t, path, "newest")
+		began := time.Now()
+		for f.Value() == "good" {
+			time.Sleep(10 * time.Millisecond)
+		}
+		expect(t, f, "newest")
+		if took := time.Since(began); took < livefile.Settle || took > 5*time.Second {
+			t.Errorf("taken after %s, want 1 s to 5 s", took)
+		}
+	})
+}
+
+func TestChangeThatIsTakenBack(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "secret")
+		write(t, path, "one")
+		f := open(t, path)
+		for _, content := range []string{"two", "one", "two"} { // two was never there for a second
+			write(t, path, content)
+			time.Sleep(livefile.Interval)
+			expect(t, f, "one")
+		}
+	})
+}
+
+func TestOldChangeIsTakenAtTheFirstLook(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	write(t, path, "one")
+	synctest.Test(t, func(t *testing.T) {
+		f := open(t, path)
+		time.Sleep(time.Hour) // nobody asks
+		write(t, path, "two")
+		before := time.Now().Add(-livefile.Settle)
+		if err := os.Chtimes(path, before, before); err != nil {
+			t.Fatal(err)
+		}
 		expect(t, f, "two")
 	})
 }
@@ -45,7 +103,10 @@ func TestSymlinkSwapIsSeen(t *testing.T) {
 		if err := errors.Join(os.Symlink(two, link+".new"), os.Rename(link+".new", link)); err != nil {
 			t.Fatal(err)
 		}
+		expect(t, f, "one")
 		time.Sleep(livefile.Interval)
+		expect(t, f, "one")
+		time.Sleep(livefile.Settle)
 		expect(t, f, "two")
 	})
 }
@@ -62,8 +123,10 @@ func TestUnusableContentKeepsTheLastGood(t *testing.T) {
 			func() { os.Remove(path) },
 		} {
 			change()
-			time.Sleep(livefile.Interval)
-			expect(t, f, "good")
+			for range 3 {
+				time.Sleep(livefile.Interval)
+				expect(t, f, "good")
+			}
 		}
 	})
 }
