@@ -178,7 +178,7 @@ func versionCommand(stdout io.Writer) *cobra.Command {
 
 // serve runs the service of the file at path until ctx ends, then drains.
 func serve(ctx context.Context, path string, stderr io.Writer) error {
-	file := service.NewFile(path, func() (*config.Config, error) { return config.Load(path, os.LookupEnv) })
+	file := service.NewFile(path, func(content []byte) (*config.Config, error) { return config.Parse(path, content, os.LookupEnv) })
 	cfg, err := file.Load()
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -17,8 +18,8 @@ import (
 	"github.com/bearergate/bearergate/validation"
 )
 
-// maxBytes bounds the file.
-const maxBytes = 1 << 20
+// maxBytes bounds the file: ten thousand rules fit with room to spare.
+const maxBytes = 8 << 20
 
 // Config is the file as CONTRACT.md §2 describes it.
 type Config struct {
@@ -138,25 +139,33 @@ func (c *Config) defaults() {
 // Load reads the file at path, whose extension names the format, with
 // environment variables from lookup. The error joins every [*Mistake].
 func Load(path string, lookup func(string) (string, bool)) (*Config, error) {
-	content, err := readFile(path)
+	content, err := Read(path)
 	if err != nil {
 		return nil, err
 	}
-	return parse(path, content, lookup)
+	return Parse(path, content, lookup)
 }
 
-func readFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+// Read returns the content of the file, for [Parse].
+func Read(path string) ([]byte, error) {
+	file, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
 		return nil, err
 	}
-	if info.Size() > maxBytes {
+	defer file.Close()
+	content, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(content) > maxBytes {
 		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxBytes)
 	}
-	return os.ReadFile(path) //nolint:gosec // the operator names the file
+	return content, nil
 }
 
-func parse(path string, content []byte, lookup func(string) (string, bool)) (*Config, error) {
+// Parse is [Load] for content that was read before: whoever compared it has
+// these very bytes used, whatever became of the file since.
+func Parse(path string, content []byte, lookup func(string) (string, bool)) (*Config, error) {
 	root, err := read(path, content)
 	if err != nil {
 		var syntax *syntaxError

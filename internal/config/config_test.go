@@ -234,7 +234,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, n int, content string) {
 		name := [...]string{"a.yaml", "a.toml", "a.json"}[uint(n)%3] //nolint:gosec // any index will do
-		c, err := parse(name, []byte(content), env)
+		c, err := Parse(name, []byte(content), env)
 		if err == nil && (len(c.Issuers) == 0 || !strings.HasPrefix(c.Issuers[0].Issuer, "http")) {
 			t.Errorf("accepted %q as %+v", content, c)
 		}

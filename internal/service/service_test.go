@@ -222,7 +222,7 @@ func TestWatch(t *testing.T) {
 	if err := os.Symlink(filepath.Join("..data", "a.yaml"), path); err != nil {
 		t.Fatal(err)
 	}
-	file := service.NewFile(path, func() (*config.Config, error) { return config.Load(path, os.LookupEnv) })
+	file := service.NewFile(path, func(content []byte) (*config.Config, error) { return config.Parse(path, content, os.LookupEnv) })
 	cfg, err := file.Load()
 	if err != nil {
 		t.Fatal(err)

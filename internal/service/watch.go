@@ -1,12 +1,13 @@
 package service
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
 	"os"
 	"time"
 
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/livefile"
 )
 
 // watchInterval is how often the configuration file is looked at. Reading it
@@ -16,32 +17,66 @@ const watchInterval = 2 * time.Second
 
 // File is a configuration file that may change.
 type File struct {
-	path string
-	load func() (*config.Config, error)
-	last [sha256.Size]byte // of the content that was loaded last
+	path  string
+	parse func(content []byte) (*config.Config, error)
+
+	content  []byte // that was loaded last; nil: it could not be read
+	settling livefile.Settling
+	demanded bool // by SIGHUP, and not done yet
 }
 
-// NewFile returns the file at path, which load reads.
-func NewFile(path string, load func() (*config.Config, error)) *File {
-	return &File{path: path, load: load}
+// NewFile returns the file at path, whose content parse understands.
+func NewFile(path string, parse func(content []byte) (*config.Config, error)) *File {
+	return &File{path: path, parse: parse}
 }
 
-// Load reads the file. A change that comes after it is seen by Watch.
+// Load reads the file at once, which is for the start. A change that comes after
+// it is seen by Watch.
 func (f *File) Load() (*config.Config, error) {
-	f.last = f.digest()
-	return f.load()
+	content, err := config.Read(f.path)
+	return f.take(content, err)
 }
 
-func (f *File) changed() bool { return f.digest() != f.last }
-
-// digest of a file that cannot be read is zero: a file that is gone for a
-// moment is a change, and reported as such.
-func (f *File) digest() [sha256.Size]byte {
-	content, err := os.ReadFile(f.path)
-	if err != nil {
-		return [sha256.Size]byte{}
+// look says whether there is something to load now, and loads it: a change
+// that has stood for [livefile.Settle], or what a SIGHUP demanded. The bytes
+// that were compared are the ones that are parsed.
+//
+// A SIGHUP reloads at once while the file is as it was. A file that has changed
+// since must settle for it, too: tools send the signal on the first event of a
+// file that they, or others, are still writing, and a configuration that ends
+// before its rules may be valid. That costs the operator a second.
+func (f *File) look(now time.Time) (cfg *config.Config, due bool, err error) {
+	content, err := config.Read(f.path)
+	changed := !bytes.Equal(content, f.content) || (err == nil) != (f.content != nil)
+	switch {
+	case !changed && !f.demanded:
+		f.settling.Reset()
+		return nil, false, nil
+	case changed && !f.settling.Settled(content, now):
+		return nil, false, nil
 	}
-	return sha256.Sum256(content)
+	cfg, err = f.take(content, err)
+	return cfg, true, err
+}
+
+// take parses what was read. A file that is gone or cannot be read is a change
+// as well, and reported as such once.
+func (f *File) take(content []byte, err error) (*config.Config, error) {
+	f.settling.Reset()
+	f.demanded, f.content = false, content
+	if err != nil {
+		f.content = nil
+		return nil, err
+	}
+	return f.parse(content)
+}
+
+// pause is how long to wait until the next look.
+func (f *File) pause() time.Duration {
+	if f.settling.Waiting() {
+		return livefile.Settle
+	}
+	return watchInterval
 }
 
 // Watch applies the configuration again when the content of its file changes,
@@ -49,24 +84,22 @@ func (f *File) digest() [sha256.Size]byte {
 // cannot be used is logged and counted, and the one in use stays; applied is
 // told of each that can.
 func (s *Service) Watch(ctx context.Context, f *File, again <-chan os.Signal, applied func(*config.Config)) {
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-again:
-		case <-tick.C:
-			if !f.changed() {
-				continue
-			}
+			f.demanded = true
+		case <-time.After(f.pause()):
 		}
-		s.reload(f, applied)
+		if cfg, due, err := f.look(time.Now()); due {
+			s.reload(cfg, err, applied)
+		}
 	}
 }
 
-func (s *Service) reload(f *File, applied func(*config.Config)) {
-	cfg, err := f.Load()
+// reload uses cfg, unless err says that there is none.
+func (s *Service) reload(cfg *config.Config, err error, applied func(*config.Config)) {
 	if err == nil {
 		err = s.Apply(cfg)
 	}
