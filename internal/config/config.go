@@ -4,6 +4,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/authz"
-	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -166,41 +166,24 @@ func Read(path string) ([]byte, error) {
 // Parse is [Load] for content that was read before: whoever compared it has
 // these very bytes used, whatever became of the file since.
 func Parse(path string, content []byte, lookup func(string) (string, bool)) (*Config, error) {
+	content = bytes.TrimPrefix(content, []byte("\uFEFF"))
 	root, err := read(path, content)
 	if err != nil {
 		var syntax *syntaxError
 		if errors.As(err, &syntax) {
-			return nil, &Mistake{File: path, Line: syntax.line, Column: syntax.column, Err: errors.New(syntax.message), source: lineOf(content, syntax.line)}
+			return nil, &Mistake{File: path, Line: syntax.line, Column: syntax.column, Err: errors.New(unquoted(syntax.message))}
 		}
 		return nil, err
 	}
 	c := new(Config)
 	d := &decoder{lookup: lookup}
 	d.value("", root, reflect.ValueOf(c).Elem())
-	known := map[string]bool{} // one mistake per key is enough
-	var mistakes []*Mistake
-	add := func(err error) {
-		for _, e := range field.List(err) {
-			m := &Mistake{File: path, Err: e}
-			var at *field.Error
-			if errors.As(e, &at) {
-				m.Path, m.Err = at.Path, at.Err
-			}
-			if known[m.Path] {
-				continue
-			}
-			m.Line, m.Column = root.position(parsePath(m.Path))
-			m.source = lineOf(content, m.Line)
-			mistakes = append(mistakes, m)
-		}
-	}
-	add(errors.Join(d.errs...))
-	for _, m := range mistakes {
-		known[m.Path] = true
-	}
-	add(c.settle())
-	if len(mistakes) > 0 {
-		return nil, sorted(mistakes)
+	r := &report{file: path, root: root, variables: d.variables, excerpts: &excerpts{content: content, root: root}}
+	r.add(errors.Join(d.errs...))
+	r.once()
+	r.add(c.settle())
+	if len(r.mistakes) > 0 {
+		return nil, sorted(r.mistakes)
 	}
 	return c, nil
 }

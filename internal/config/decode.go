@@ -4,11 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/internal/field"
 )
 
@@ -36,15 +37,23 @@ func parsePath(path string) []step {
 }
 
 // decoder fills Go values from nodes. It is strict: unknown keys, null and
-// values of another type are mistakes, and all of them are reported.
+// values of another type are mistakes, and all of them are reported. It marks
+// what it knows, so that errors show nothing else.
 type decoder struct {
-	lookup func(string) (string, bool)
-	errs   []error
+	lookup    func(string) (string, bool)
+	errs      []error
+	variables map[string][]variable // used, by the path of the value
 }
+
+// variable is an environment variable.
+type variable struct{ name, value string }
 
 func (d *decoder) fail(path, format string, args ...any) {
 	d.errs = append(d.errs, field.Errorf(path, format, args...))
 }
+
+// secret is a type whose values are never shown, [validation.Secret] for one.
+type secret interface{ Reveal() string }
 
 // defaulter sets its defaults before it is filled.
 type defaulter interface{ defaults() }
@@ -53,8 +62,13 @@ func (d *decoder) value(path string, n *node, to reflect.Value) {
 	if v, ok := to.Addr().Interface().(defaulter); ok {
 		v.defaults()
 	}
-	if to.Type() == reflect.TypeFor[time.Duration]() {
+	n.shown = mayShow(n, to)
+	switch to.Type() {
+	case reflect.TypeFor[time.Duration]():
 		d.duration(path, n, to)
+		return
+	case reflect.TypeFor[bytesize.Size]():
+		d.size(path, n, to)
 		return
 	}
 	switch to.Kind() {
@@ -82,6 +96,21 @@ func (d *decoder) value(path string, n *node, to reflect.Value) {
 	}
 }
 
+// mayShow says whether an error may show the scalar n that stands where the
+// scalar to is wanted. Objects and lists show nothing until they are what is
+// wanted.
+func mayShow(n *node, to reflect.Value) bool {
+	if _, ok := to.Interface().(secret); ok {
+		return false
+	}
+	switch to.Kind() {
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64:
+		return n.isScalar()
+	default:
+		return false
+	}
+}
+
 func (d *decoder) is(path string, n *node, want kind) bool {
 	if n.kind != want {
 		d.fail(path, "got %s, want %s", n.kind, want)
@@ -94,12 +123,38 @@ func (d *decoder) duration(path string, n *node, to reflect.Value) {
 		d.fail(path, "got %s, want a duration like 250ms, 30s or 5m", n.kind)
 		return
 	}
-	duration, err := time.ParseDuration(d.expand(path, n.text))
+	written, ok := d.expanded(path, n.text)
+	if !ok {
+		return
+	}
+	duration, err := time.ParseDuration(written)
 	if err != nil {
 		d.fail(path, "got %q, want a duration like 250ms, 30s or 5m", n.text)
 		return
 	}
 	to.SetInt(int64(duration))
+}
+
+// size takes a string with a unit, or a number of bytes.
+func (d *decoder) size(path string, n *node, to reflect.Value) {
+	written, ok := n.text, true
+	switch n.kind {
+	case text:
+		written, ok = d.expanded(path, n.text)
+	case integer:
+	default:
+		d.fail(path, "got %s, want a size like 64KiB, 256MiB or 1GiB, or a number of bytes", n.kind)
+		return
+	}
+	if !ok {
+		return
+	}
+	size, err := bytesize.Parse(written)
+	if err != nil {
+		d.fail(path, "%w", err)
+		return
+	}
+	to.SetInt(int64(size))
 }
 
 func (d *decoder) integer(path string, n *node, to reflect.Value) {
@@ -118,49 +173,47 @@ func (d *decoder) structure(path string, n *node, to reflect.Value) {
 	if !d.is(path, n, object) {
 		return
 	}
-	fields := map[string]reflect.Value{}
+	n.shown = true
+	fields := map[string]int{}
 	var names []string
 	for i := range to.NumField() {
-		tag := to.Type().Field(i).Tag.Get("yaml")
-		name, option, _ := strings.Cut(tag, ",")
-		if option == "string" { // a single string may stand for the list
-			n = listed(n, name)
+		name, option, _ := strings.Cut(to.Type().Field(i).Tag.Get("yaml"), ",")
+		if name == "" || name == "-" {
+			continue
 		}
-		if name != "" && name != "-" {
-			fields[name] = to.Field(i)
-			names = append(names, name)
+		fields[name] = i
+		names = append(names, name)
+		if option == "string" {
+			n.listed(name)
 		}
 	}
-	for _, m := range n.members {
+	for i := range n.members {
+		m := &n.members[i]
+		m.shown = true
 		at := join(path, m.name)
 		if f, ok := fields[m.name]; ok {
-			d.value(at, m.value, f)
+			d.value(at, m.value, to.Field(f))
 			continue
 		}
 		d.fail(at, "unknown key%s", suggestion(m.name, names))
 	}
 }
 
-// listed returns n with the string of that name made a list of one.
-func listed(n *node, name string) *node {
-	for i, m := range n.members {
-		if m.name == name && m.value.kind == text {
-			copied := *n
-			copied.members = slices.Clone(n.members)
-			copied.members[i].value = &node{kind: list, items: []*node{m.value}, line: m.value.line, column: m.value.column}
-			return &copied
-		}
+// listed makes the string of that name a list of one, which it may stand for.
+func (n *node) listed(name string) {
+	if m := n.member(name); m != nil && m.value.kind == text {
+		m.value = &node{kind: list, items: []*node{m.value}, place: m.value.place}
 	}
-	return n
 }
 
 func (d *decoder) slice(path string, n *node, to reflect.Value) {
 	if !d.is(path, n, list) {
 		return
 	}
+	n.shown = true
 	to.Set(reflect.MakeSlice(to.Type(), len(n.items), len(n.items)))
 	for i, item := range n.items {
-		d.value(fmt.Sprintf("%s[%d]", path, i), item, to.Index(i))
+		d.value(path+"["+strconv.Itoa(i)+"]", item, to.Index(i))
 	}
 }
 
@@ -168,8 +221,11 @@ func (d *decoder) mapping(path string, n *node, to reflect.Value) {
 	if !d.is(path, n, object) {
 		return
 	}
+	n.shown = true
 	to.Set(reflect.MakeMap(to.Type()))
-	for _, m := range n.members {
+	for i := range n.members {
+		m := &n.members[i]
+		m.shown = true
 		v := reflect.New(to.Type().Elem()).Elem()
 		d.value(join(path, m.name), m.value, v)
 		to.SetMapIndex(reflect.ValueOf(m.name), v)
@@ -181,6 +237,13 @@ func join(path, name string) string {
 		return name
 	}
 	return path + "." + name
+}
+
+// expanded is expand, and says whether it went well.
+func (d *decoder) expanded(path, s string) (string, bool) {
+	before := len(d.errs)
+	s = d.expand(path, s)
+	return s, len(d.errs) == before
 }
 
 // expand replaces ${NAME} by the environment variable and $$ by a dollar sign.
@@ -202,6 +265,10 @@ func (d *decoder) expand(path, s string) string {
 			if err != nil {
 				d.fail(path, "%w", err)
 			}
+			if d.variables == nil {
+				d.variables = map[string][]variable{}
+			}
+			d.variables[path] = append(d.variables[path], variable{name, value})
 			out.WriteString(value)
 			s = rest
 		default:
@@ -211,17 +278,17 @@ func (d *decoder) expand(path, s string) string {
 	}
 }
 
+var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
 func (d *decoder) variable(name string, closed bool) (string, error) {
 	if !closed {
 		return "", errors.New("${ without }, write $$ for a dollar sign")
 	}
-	for i, c := range name {
-		if c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') && (i == 0 || c < '0' || c > '9') {
-			return "", fmt.Errorf("${%s} is not the name of an environment variable", name)
-		}
+	if !variableName.MatchString(name) { // it may be a part of a secret, and is not shown
+		return "", errors.New("what is in ${…} is not the name of an environment variable, write $$ for a dollar sign")
 	}
 	value, ok := d.lookup(name)
-	if !ok || name == "" {
+	if !ok {
 		return "", fmt.Errorf("environment variable %q is not set", name)
 	}
 	return value, nil

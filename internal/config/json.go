@@ -11,7 +11,7 @@ import (
 
 // readJSON reads exactly one JSON value without repeated names.
 func readJSON(content []byte) (*node, error) {
-	r := jsonReader{content: content, decoder: jsontext.NewDecoder(bytes.NewReader(content))}
+	r := jsonReader{content: content, decoder: jsontext.NewDecoder(bytes.NewReader(content)), cursor: newCursor(content, newlines)}
 	root, err := r.value()
 	if err == nil {
 		if _, err = r.decoder.ReadToken(); errors.Is(err, io.EOF) {
@@ -21,41 +21,36 @@ func readJSON(content []byte) (*node, error) {
 			err = errors.New("something follows the value")
 		}
 	}
-	line, column := r.at(r.decoder.InputOffset())
+	at := r.cursor.offset(int(r.decoder.InputOffset()))
 	message := "not JSON"
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
-		line, column = r.at(syntax.ByteOffset)
+		at = r.cursor.offset(int(syntax.ByteOffset))
 		message = syntax.Err.Error()
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		message = "the file ends too early"
 	}
-	return nil, &syntaxError{line: line, column: column, message: message}
+	return nil, &syntaxError{line: at.line, column: at.column, message: message}
 }
 
 type jsonReader struct {
 	content []byte
 	decoder *jsontext.Decoder
+	cursor  *cursor
 }
 
-// next returns the position of the next token.
-func (r *jsonReader) next() (line, column int) {
-	offset := r.decoder.InputOffset()
-	for offset < int64(len(r.content)) && strings.IndexByte(" \t\r\n,:", r.content[offset]) >= 0 {
+// next returns the place of the next token.
+func (r *jsonReader) next() place {
+	offset := int(r.decoder.InputOffset())
+	for offset < len(r.content) && strings.IndexByte(" \t\r\n,:", r.content[offset]) >= 0 {
 		offset++
 	}
-	return r.at(offset)
-}
-
-func (r *jsonReader) at(offset int64) (line, column int) {
-	before := string(r.content[:min(offset, int64(len(r.content)))])
-	return strings.Count(before, "\n") + 1, len(before) - strings.LastIndexByte(before, '\n')
+	return r.cursor.offset(offset)
 }
 
 func (r *jsonReader) value() (*node, error) {
-	n := &node{}
-	n.line, n.column = r.next()
+	n := &node{place: r.next()}
 	t, err := r.decoder.ReadToken()
 	if err != nil {
 		return nil, err
@@ -83,7 +78,7 @@ func (r *jsonReader) value() (*node, error) {
 func (r *jsonReader) object(n *node) error {
 	n.kind = object
 	for r.decoder.PeekKind() != '}' {
-		line, column := r.next()
+		at := r.next()
 		t, err := r.decoder.ReadToken()
 		if err != nil {
 			return err
@@ -93,7 +88,7 @@ func (r *jsonReader) object(n *node) error {
 		if err != nil {
 			return err
 		}
-		n.members = append(n.members, member{name: name, value: value, line: line, column: column})
+		n.add(member{name: name, value: value, place: at})
 	}
 	_, err := r.decoder.ReadToken()
 	return err

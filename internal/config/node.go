@@ -4,18 +4,23 @@ import "fmt"
 
 // node is a value of the file, whatever the format, and where it stands.
 type node struct {
-	kind         kind
-	text         string // of a scalar
-	members      []member
-	items        []*node
-	line, column int // from 1
+	place
+
+	kind    kind
+	text    string // of a scalar
+	members []member
+	items   []*node
+	names   map[string]int // indices of members, once there are many
+	shown   bool           // an error may show it: it belongs to a known key that holds no secret
 }
 
 // member is one key of an object.
 type member struct {
-	name         string
-	value        *node
-	line, column int
+	place
+
+	name  string
+	value *node
+	shown bool // an error may show the name: it is no part of a value that is not shown
 }
 
 type kind int
@@ -43,32 +48,58 @@ type syntaxError struct {
 
 func (e *syntaxError) Error() string { return fmt.Sprintf("%d:%d: %s", e.line, e.column, e.message) }
 
-// position returns the position of a path such as rules[2].match, or of the
+func (n *node) isScalar() bool { return n.kind != object && n.kind != list }
+
+// position returns the place of a path such as rules[2].match, or of the
 // nearest part of it that stands in the file.
-func (n *node) position(path []step) (line, column int) {
-	line, column = n.line, n.column
+func (n *node) position(path []step) place {
+	at := n.place
 	for _, s := range path {
-		next, l, c := n.child(s)
-		if next == nil {
-			return line, column
+		switch {
+		case s.name != "":
+			m := n.member(s.name)
+			if m == nil {
+				return at
+			}
+			n, at = m.value, m.place
+		case n.kind == list && s.index < len(n.items):
+			n = n.items[s.index]
+			at = n.place
+		default:
+			return at
 		}
-		n, line, column = next, l, c
 	}
-	return line, column
+	return at
 }
 
-func (n *node) child(s step) (value *node, line, column int) {
-	if s.name == "" {
-		if n.kind == list && s.index < len(n.items) {
-			item := n.items[s.index]
-			return item, item.line, item.column
+// indexed is from how many members on an object has an index of their names.
+const indexed = 16
+
+// member returns the member of that name, or nil; it is valid until add.
+func (n *node) member(name string) *member {
+	if n.names != nil {
+		if i, ok := n.names[name]; ok {
+			return &n.members[i]
 		}
-		return nil, 0, 0
+		return nil
 	}
-	for _, m := range n.members {
-		if m.name == s.name {
-			return m.value, m.line, m.column
+	for i := range n.members {
+		if n.members[i].name == name {
+			return &n.members[i]
 		}
 	}
-	return nil, 0, 0
+	return nil
+}
+
+func (n *node) add(m member) {
+	n.members = append(n.members, m)
+	switch {
+	case n.names != nil:
+		n.names[m.name] = len(n.members) - 1
+	case len(n.members) == indexed:
+		n.names = map[string]int{}
+		for i, m := range n.members {
+			n.names[m.name] = i
+		}
+	}
 }

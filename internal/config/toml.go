@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -15,11 +16,11 @@ func readTOML(content []byte) (*node, error) {
 		var decode *toml.DecodeError
 		if errors.As(err, &decode) {
 			line, column := decode.Position()
-			return nil, &syntaxError{line: line, column: column, message: decode.Error()}
+			return nil, &syntaxError{line: line, column: column, message: strings.TrimPrefix(decode.Error(), "toml: ")}
 		}
 		return nil, &syntaxError{line: 1, column: 1, message: "not TOML"}
 	}
-	r := tomlReader{root: &node{kind: object, line: 1, column: 1}}
+	r := tomlReader{root: &node{kind: object, place: place{line: 1, column: 1}}, cursor: newCursor(content, newlines)}
 	r.table = r.root
 	r.parser.Reset(content)
 	for r.parser.NextExpression() {
@@ -33,6 +34,7 @@ func readTOML(content []byte) (*node, error) {
 
 type tomlReader struct {
 	parser unstable.Parser
+	cursor *cursor
 	root   *node
 	table  *node // that key-value pairs belong to
 }
@@ -53,18 +55,12 @@ func (r *tomlReader) expression(e *unstable.Node) {
 func (r *tomlReader) descend(n *node, keys unstable.Iterator, appending bool) *node {
 	for keys.Next() {
 		key := keys.Node()
-		line, column := r.position(key)
-		next, _, _ := n.child(step{name: string(key.Data)})
+		at := r.position(key)
 		last := keys.IsLast()
-		if next == nil {
-			next = &node{kind: object, line: line, column: column}
-			if last && appending {
-				next.kind = list
-			}
-			n.members = append(n.members, member{name: string(key.Data), value: next, line: line, column: column})
-		}
+		next := r.child(n, key, at)
 		if last && appending {
-			next.items = append(next.items, &node{kind: object, line: line, column: column})
+			next.kind = list
+			next.items = append(next.items, &node{kind: object, place: at, text: string(key.Data)})
 		}
 		if next.kind == list && len(next.items) > 0 {
 			next = next.items[len(next.items)-1]
@@ -74,30 +70,35 @@ func (r *tomlReader) descend(n *node, keys unstable.Iterator, appending bool) *n
 	return n
 }
 
+// child returns the value of a key of n, and makes an object of it if there is
+// none.
+func (r *tomlReader) child(n *node, key *unstable.Node, at place) *node {
+	if m := n.member(string(key.Data)); m != nil {
+		return m.value
+	}
+	made := &node{kind: object, place: at}
+	n.add(member{name: string(key.Data), value: made, place: at})
+	return made
+}
+
 func (r *tomlReader) keyValue(n *node, e *unstable.Node) {
 	var parts []*unstable.Node
 	for keys := e.Key(); keys.Next(); {
 		parts = append(parts, keys.Node())
 	}
 	for _, key := range parts[:len(parts)-1] {
-		next, _, _ := n.child(step{name: string(key.Data)})
-		if next == nil {
-			line, column := r.position(key)
-			next = &node{kind: object, line: line, column: column}
-			n.members = append(n.members, member{name: string(key.Data), value: next, line: line, column: column})
-		}
-		n = next
+		n = r.child(n, key, r.position(key))
 	}
 	key := parts[len(parts)-1]
-	line, column := r.position(key)
-	n.members = append(n.members, member{name: string(key.Data), value: r.value(e.Value(), line, column), line: line, column: column})
+	at := r.position(key)
+	n.add(member{name: string(key.Data), value: r.value(e.Value(), at), place: at})
 }
 
 // value has the position of its key where the parser does not say its own.
-func (r *tomlReader) value(e *unstable.Node, line, column int) *node {
-	out := &node{line: line, column: column, text: string(e.Data)}
+func (r *tomlReader) value(e *unstable.Node, at place) *node {
+	out := &node{place: at, text: string(e.Data)}
 	if e.Raw.Length > 0 {
-		out.line, out.column = r.position(e)
+		out.place = r.position(e)
 	}
 	switch e.Kind {
 	case unstable.String:
@@ -111,7 +112,7 @@ func (r *tomlReader) value(e *unstable.Node, line, column int) *node {
 	case unstable.Array:
 		out.kind = list
 		for children := e.Children(); children.Next(); {
-			out.items = append(out.items, r.value(children.Node(), out.line, out.column))
+			out.items = append(out.items, r.value(children.Node(), out.place))
 		}
 	case unstable.InlineTable:
 		out.kind = object
@@ -124,7 +125,4 @@ func (r *tomlReader) value(e *unstable.Node, line, column int) *node {
 	return out
 }
 
-func (r *tomlReader) position(e *unstable.Node) (line, column int) {
-	start := r.parser.Shape(e.Raw).Start
-	return start.Line, start.Column
-}
+func (r *tomlReader) position(e *unstable.Node) place { return r.cursor.offset(int(e.Raw.Offset)) }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -17,7 +18,7 @@ func readYAML(content []byte) (*node, error) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	var document, second yaml.Node
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
-		return &node{kind: object, line: 1, column: 1}, nil
+		return &node{kind: object, place: place{line: 1, column: 1}}, nil
 	} else if err != nil {
 		return nil, yamlError(err)
 	}
@@ -26,14 +27,15 @@ func readYAML(content []byte) (*node, error) {
 	} else if !errors.Is(err, io.EOF) {
 		return nil, yamlError(err)
 	}
-	return fromYAML(document.Content[0])
+	r := yamlReader{cursor: newCursor(content, yamlNewlines)}
+	return r.value(document.Content[0])
 }
 
 // yamlLine finds the line in the parser's text: it gives it nowhere else.
 var yamlLine = regexp.MustCompile(`line (\d+): (.*)`)
 
 func yamlError(err error) error {
-	out := &syntaxError{line: 1, column: 1, message: "not YAML"}
+	out := &syntaxError{line: 1, column: 1, message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		out.line, _ = strconv.Atoi(m[1])
 		out.message = m[2]
@@ -45,19 +47,21 @@ func refuse(n *yaml.Node, message string) error {
 	return &syntaxError{line: n.Line, column: n.Column, message: message}
 }
 
-func fromYAML(n *yaml.Node) (*node, error) {
-	out := &node{line: n.Line, column: n.Column, text: n.Value}
+type yamlReader struct{ cursor *cursor }
+
+func (r yamlReader) value(n *yaml.Node) (*node, error) {
+	out := &node{place: r.cursor.position(n.Line, n.Column), text: n.Value}
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
 		return nil, refuse(n, "anchors and aliases are not supported")
 	case n.Style&yaml.TaggedStyle != 0:
 		return nil, refuse(n, "tags are not supported")
 	case n.Kind == yaml.MappingNode:
-		return out, out.addYAML(n.Content)
+		return out, r.object(out, n.Content)
 	case n.Kind == yaml.SequenceNode:
 		out.kind = list
 		for _, item := range n.Content {
-			child, err := fromYAML(item)
+			child, err := r.value(item)
 			if err != nil {
 				return nil, err
 			}
@@ -65,11 +69,7 @@ func fromYAML(n *yaml.Node) (*node, error) {
 		}
 		return out, nil
 	}
-	kinds := map[string]kind{"!!str": text, "!!int": integer, "!!float": float, "!!bool": boolean, "!!null": null}
-	var ok bool
-	if out.kind, ok = kinds[n.ShortTag()]; !ok {
-		out.kind = other
-	}
+	out.kind = kindOf(n.ShortTag())
 	if out.kind == boolean {
 		var b bool
 		if err := n.Decode(&b); err != nil {
@@ -80,7 +80,23 @@ func fromYAML(n *yaml.Node) (*node, error) {
 	return out, nil
 }
 
-func (n *node) addYAML(content []*yaml.Node) error {
+func kindOf(tag string) kind {
+	switch tag {
+	case "!!str":
+		return text
+	case "!!int":
+		return integer
+	case "!!float":
+		return float
+	case "!!bool":
+		return boolean
+	case "!!null":
+		return null
+	}
+	return other
+}
+
+func (r yamlReader) object(n *node, content []*yaml.Node) error {
 	n.kind = object
 	for i := 0; i+1 < len(content); i += 2 {
 		key := content[i]
@@ -90,24 +106,15 @@ func (n *node) addYAML(content []*yaml.Node) error {
 		case key.Kind != yaml.ScalarNode || key.Anchor != "":
 			return refuse(key, "a key that is not a plain name")
 		}
-		value, err := fromYAML(content[i+1])
+		if before := n.member(key.Value); before != nil {
+			return refuse(key, fmt.Sprintf("this key is already given in line %d", before.line))
+		}
+		at := r.cursor.position(key.Line, key.Column)
+		value, err := r.value(content[i+1])
 		if err != nil {
 			return err
 		}
-		if err := n.add(member{name: key.Value, value: value, line: key.Line, column: key.Column}); err != nil {
-			return err
-		}
+		n.add(member{name: key.Value, value: value, place: at})
 	}
-	return nil
-}
-
-// add refuses a key that is there already.
-func (n *node) add(m member) error {
-	for _, other := range n.members {
-		if other.name == m.name {
-			return &syntaxError{line: m.line, column: m.column, message: fmt.Sprintf("key %q is already given in line %d", m.name, other.line)}
-		}
-	}
-	n.members = append(n.members, m)
 	return nil
 }
