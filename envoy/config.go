@@ -1,11 +1,15 @@
 package envoy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/bearergate/bearergate/internal/field"
@@ -52,19 +56,62 @@ func (c Config) Validate() error {
 
 func checkAddress(address string) error {
 	if path, ok := socketPath(address); ok {
-		if !strings.HasPrefix(path, "/") {
-			return errors.New("want unix:// and an absolute path")
-		}
-		return nil
+		return checkSocket(path)
 	}
-	_, port, err := net.SplitHostPort(address)
+	return CheckTCP(address, "host:port or unix:///path")
+}
+
+// longestSocket is how many bytes of a path the kernel takes.
+const longestSocket = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// checkSocket finds what would keep a socket from being made at path, without
+// making it.
+func checkSocket(path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return errors.New("want unix:// and an absolute path")
+	case strings.ContainsRune(path, 0):
+		return errors.New("has a NUL character, want none")
+	case len(path) > longestSocket:
+		return fmt.Errorf("its path has %d bytes, want at most %d", len(path), longestSocket)
+	}
+	folder := filepath.Dir(path)
+	if info, err := os.Stat(folder); err != nil {
+		return fmt.Errorf("want a folder that exists: %w", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("want a folder that exists: %s is none", folder)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
+		return errors.New("is there and is not a socket")
+	}
+	return nil
+}
+
+// lookupTimeout bounds how long a name is looked for.
+const lookupTimeout = 2 * time.Second
+
+// CheckTCP finds what would keep a program on this machine from listening on
+// address, the port's being taken aside: it listens on another port of the same
+// host for a moment. The error says that form is wanted where address is none.
+func CheckTCP(address, form string) error {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return errors.New("want host:port or unix:///path")
+		return fmt.Errorf("want %s", form)
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil {
 		return fmt.Errorf("port %q is none", port)
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(context.Background(), lookupTimeout)
+	defer cancel()
+	lis, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		var failed *net.OpError // its text has port 0, which nobody wrote
+		if errors.As(err, &failed) {
+			err = failed.Err
+		}
+		return fmt.Errorf("nobody can listen there: %w", err)
+	}
+	return lis.Close()
 }
 
 // socketPath returns the path of a Unix domain socket address.

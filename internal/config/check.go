@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -28,21 +29,30 @@ func (c *Config) settle() error {
 }
 
 func (c *Config) checkServer() error {
-	host, port, err := net.SplitHostPort(c.Server.AdminAddress)
-	if err != nil {
-		return field.Errorf("server.admin_address", "got %q, want host:port", c.Server.AdminAddress)
+	if err := envoy.CheckTCP(c.Server.AdminAddress, "host:port"); err != nil {
+		return field.Errorf("server.admin_address", "got %q, %w", c.Server.AdminAddress, err)
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
-		return field.Errorf("server.admin_address", "got %q, port %q is none", c.Server.AdminAddress, port)
-	}
-	grpcHost, grpcPort, err := net.SplitHostPort(c.Server.GRPCAddress)
-	if err == nil && port == grpcPort && port != "0" && (host == grpcHost || isWildcard(host) || isWildcard(grpcHost)) {
+	if sharePort(c.Server.GRPCAddress, c.Server.AdminAddress) {
 		return field.Errorf("server.admin_address", "is the gRPC address too: health and metrics need an address of their own")
 	}
 	return nil
 }
 
-func isWildcard(host string) bool { return host == "" || host == "0.0.0.0" || host == "::" }
+// sharePort says whether two listeners would be in each other's way, however
+// their hosts and ports are spelt.
+func sharePort(a, b string) bool {
+	one, err := net.ResolveTCPAddr("tcp", a)
+	if err != nil {
+		return false // a socket, or reported elsewhere
+	}
+	other, err := net.ResolveTCPAddr("tcp", b)
+	if err != nil || one.Port != other.Port || one.Port == 0 {
+		return false
+	}
+	return one.IP.Equal(other.IP) || isWildcard(one.IP) || isWildcard(other.IP)
+}
+
+func isWildcard(ip net.IP) bool { return ip == nil || ip.IsUnspecified() }
 
 func (c *Config) checkLog() error {
 	var errs []error

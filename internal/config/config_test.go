@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -173,6 +174,16 @@ func TestMistakes(t *testing.T) {
 		"files": {"a.yaml", "server: {tls: {cert_file: /dev/null, key_file: /dev/null, client_ca_file: /dev/null}}\nauth:\n  issuer: https://a.example.com\n  audience: a\n  ca_file: /dev/null\n  token_validation: both\n  client_id: a\n  client_secret_file: /dev/null\n",
 			[]string{":1:16: server.tls.cert_file: ", "server.tls.client_ca_file: no PEM certificate", ":5:3: auth.ca_file: /dev/null: no PEM certificate", ":8:3: auth.client_secret_file: /dev/null: the secret is empty"}},
 		"admin port":           {"a.yaml", auth + "server: {admin_address: '127.0.0.1:99999'}\n", []string{"server.admin_address: got"}},
+		"admin host":           {"a.yaml", auth + "server: {admin_address: 'no.such.host.invalid:9192'}\n", []string{"server.admin_address: got \"no.such.host.invalid:9192\", nobody can listen there: "}},
+		"admin elsewhere":      {"a.yaml", auth + "server: {admin_address: '192.0.2.1:9192'}\n", []string{"server.admin_address: got \"192.0.2.1:9192\", nobody can listen there: bind: cannot assign requested address"}},
+		"gRPC elsewhere":       {"a.yaml", auth + "server: {grpc_address: '192.0.2.1:9191'}\n", []string{"server.grpc_address: got \"192.0.2.1:9191\", nobody can listen there: "}},
+		"socket, relative":     {"a.yaml", auth + "server: {grpc_address: 'unix:a.sock'}\n", []string{"server.grpc_address: got \"unix:a.sock\", want unix:// and an absolute path"}},
+		"socket, long":         {"a.yaml", auth + "server: {grpc_address: 'unix:///" + strings.Repeat("x", 107) + "'}\n", []string{"its path has 108 bytes, want at most 107"}},
+		"socket, NUL":          {"a.yaml", auth + "server: {grpc_address: \"unix:///tmp/a\\0b\"}\n", []string{"has a NUL character"}},
+		"socket, no folder":    {"a.yaml", auth + "server: {grpc_address: 'unix:///nonexistent/a.sock'}\n", []string{"want a folder that exists: stat /nonexistent: no such file or directory"}},
+		"socket, in a file":    {"a.yaml", auth + "server: {grpc_address: 'unix:///dev/null/a.sock'}\n", []string{"want a folder that exists: /dev/null is none"}},
+		"socket, a file":       {"a.yaml", auth + "server: {grpc_address: 'unix:///dev/null'}\n", []string{"is there and is not a socket"}},
+		"one port, by name":    {"a.yaml", auth + "server: {grpc_address: 'localhost:9191', admin_address: '127.0.0.1:9191'}\n", []string{"server.admin_address: is the gRPC address too"}},
 		"one port for both":    {"a.yaml", auth + "server: {grpc_address: ':9191', admin_address: '127.0.0.1:9191'}\n", []string{"server.admin_address: is the gRPC address too"}},
 		"duplicate key":        {"a.yaml", auth + "realm: a\nrealm: b\n", []string{":5:1: "}},
 		"bad YAML":             {"a.yaml", "auth: [\n", []string{":1:"}},
@@ -254,6 +265,30 @@ func TestSizes(t *testing.T) {
 		if to.Size != tc.want || !strings.HasPrefix(got, tc.err) || tc.err == "" && got != "" || len(d.errs) > 1 {
 			t.Errorf("%s: got %s, %q, want %s, %q", name, to.Size, d.errs, tc.want, tc.err)
 		}
+	}
+}
+
+// The longest path that is valid can be bound, and checking it makes nothing.
+func TestLongestSocketPath(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := dir + "/" + strings.Repeat("x", 107-len(dir)-1)
+	const auth = "auth: {issuer: https://a.example.com, audience: a}\n"
+	if _, err := load(t, "a.yaml", auth+"server: {grpc_address: 'unix://"+path+"'}\n"); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("got %v, %v, want an empty folder", entries, err)
+	}
+	lis, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := lis.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
