@@ -96,7 +96,12 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 	cmd := &cobra.Command{Use: "serve", Short: "Run the service until SIGTERM or SIGINT, then drain", Args: cobra.NoArgs}
 	path := configFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := serve(cmd.Context(), *path, stderr); err != nil {
+		// Before all else: a SIGHUP would end the process. One that comes while it
+		// starts has it reload right after.
+		reload := make(chan os.Signal, 1)
+		signal.Notify(reload, syscall.SIGHUP)
+		defer signal.Stop(reload)
+		if err := serve(cmd.Context(), *path, reload, serveListeners{}, stderr); err != nil {
 			return failure{err}
 		}
 		return nil
@@ -141,9 +146,14 @@ func demoCommand(stdout, stderr io.Writer) *cobra.Command {
 		if binary == "" {
 			binary, _ = exec.LookPath("envoy") // none is no failure: the demo says so
 		}
-		err := demo.Run(cmd.Context(), demo.Options{
+		// A terminal that is closed ends the demo with all its parts.
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+		defer stop()
+		err := demo.Run(ctx, demo.Options{
 			Envoy: binary, Check: *check, Out: stdout,
-			Serve: func(ctx context.Context, file string) error { return serve(ctx, file, stderr) },
+			Serve: func(ctx context.Context, file string, grpc, admin net.Listener) error {
+				return serve(ctx, file, nil, serveListeners{grpc: grpc, admin: admin}, stderr)
+			},
 		})
 		if err != nil {
 			return failure{err}
@@ -176,8 +186,13 @@ func versionCommand(stdout io.Writer) *cobra.Command {
 	}}
 }
 
-// serve runs the service of the file at path until ctx ends, then drains.
-func serve(ctx context.Context, path string, stderr io.Writer) error {
+// serveListeners are listeners that are open already; where there is none, the
+// configuration says where to listen.
+type serveListeners struct{ grpc, admin net.Listener }
+
+// serve runs the service of the file at path until ctx ends, then drains. It
+// reloads on every value of reload.
+func serve(ctx context.Context, path string, reload <-chan os.Signal, open serveListeners, stderr io.Writer) error {
 	file := service.NewFile(path, func(content []byte) (*config.Config, error) { return config.Parse(path, content, os.LookupEnv) })
 	cfg, err := file.Load()
 	if err != nil {
@@ -200,9 +215,6 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 		return err
 	}
 
-	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP)
-	defer signal.Stop(reload)
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	go svc.Watch(background, file, reload, func(changed *config.Config) {
@@ -214,19 +226,31 @@ func serve(ctx context.Context, path string, stderr io.Writer) error {
 			log.Warn("server.admin_address changed: restart to listen there", "in_use", cfg.Server.AdminAddress)
 		}
 	})
-	return listen(ctx, cfg, svc, checks, m, log)
-}
-
-// listen opens both listeners, and serves until ctx ends or one of them fails.
-func listen(ctx context.Context, cfg *config.Config, svc *service.Service, checks *envoy.GRPC, m *metrics.Metrics, log *slog.Logger) error {
-	lis, err := envoy.Listen(cfg.Envoy())
+	open, err = open.complete(cfg)
 	if err != nil {
 		return err
 	}
-	adminListener, err := net.Listen("tcp", cfg.Server.AdminAddress)
-	if err != nil {
-		return errors.Join(err, lis.Close())
+	return listen(ctx, open, svc, checks, m, log)
+}
+
+// complete opens the listeners that are not open yet.
+func (l serveListeners) complete(cfg *config.Config) (serveListeners, error) {
+	var err error
+	if l.grpc == nil {
+		if l.grpc, err = envoy.Listen(cfg.Envoy()); err != nil {
+			return l, err
+		}
 	}
+	if l.admin == nil {
+		if l.admin, err = net.Listen("tcp", cfg.Server.AdminAddress); err != nil {
+			return l, errors.Join(err, l.grpc.Close())
+		}
+	}
+	return l, nil
+}
+
+// listen serves on both listeners until ctx ends or one of them fails.
+func listen(ctx context.Context, open serveListeners, svc *service.Service, checks *envoy.GRPC, m *metrics.Metrics, log *slog.Logger) error {
 	pages := &http.Server{
 		Handler:           admin.New(admin.Options{Issuers: svc.Issuers, Draining: checks.Draining, Metrics: m.Handler(svc), Version: version}),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -235,9 +259,9 @@ func listen(ctx context.Context, cfg *config.Config, svc *service.Service, check
 		IdleTimeout:       time.Minute,
 	}
 	failed := make(chan error, 2)
-	go func() { failed <- checks.Serve(lis) }()
-	go func() { failed <- pages.Serve(adminListener) }()
-	log.Info("serving", "grpc_address", lis.Addr().String(), "admin_address", adminListener.Addr().String(), "version", version)
+	go func() { failed <- checks.Serve(open.grpc) }()
+	go func() { failed <- pages.Serve(open.admin) }()
+	log.Info("serving", "grpc_address", open.grpc.Addr().String(), "admin_address", open.admin.Addr().String(), "version", version)
 
 	select {
 	case err := <-failed:

@@ -13,9 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	chains "github.com/bearergate/bearergate/envoy/config"
@@ -25,6 +23,7 @@ import (
 const (
 	audience     = "demo-api"
 	preferred    = "127.0.0.1:10000" // where Envoy listens, if it can
+	anywhere     = "127.0.0.1:0"
 	startTimeout = 30 * time.Second
 )
 
@@ -33,7 +32,7 @@ type Options struct {
 	Envoy string // binary; empty: none was found
 	Check bool   // send the requests, compare, and end
 	Out   io.Writer
-	Serve func(ctx context.Context, configFile string) error
+	Serve func(ctx context.Context, configFile string, grpc, admin net.Listener) error
 }
 
 // Run starts everything, prints what to try, and stops when ctx ends.
@@ -52,22 +51,19 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer p.close()
 	stopped := make(chan error, 1)
-	go func() { stopped <- o.Serve(ctx, p.configFile) }()
+	go func() { stopped <- o.Serve(ctx, p.configFile, p.grpc, p.admin) }()
 	defer func() { cancel(); <-stopped }()
-	if err := p.wait(ctx, "Bearergate", "http://"+p.admin+"/readyz", http.StatusOK); err != nil {
+	if err := wait(ctx, "Bearergate", "http://"+p.admin.Addr().String()+"/readyz", http.StatusOK, nil); err != nil {
 		return err
 	}
 	if o.Envoy == "" {
 		return o.withoutEnvoy(ctx, p)
 	}
-	envoy, err := startEnvoy(ctx, o.Envoy, p)
+	envoy, err := p.startEnvoy(ctx, o.Envoy)
 	if err != nil {
 		return err
 	}
-	defer func() { cancel(); _ = envoy.Wait() }()
-	if err := p.wait(ctx, "Envoy", "http://"+p.addresses.Listener+"/", http.StatusUnauthorized); err != nil {
-		return fmt.Errorf("%w\n%s", err, p.envoyLog())
-	}
+	defer func() { cancel(); <-envoy.ended }()
 	steps := p.steps()
 	if err := send(ctx, steps[0]); err != nil {
 		return err
@@ -79,7 +75,7 @@ func Run(ctx context.Context, o Options) error {
 	for _, s := range steps {
 		fmt.Fprintf(o.Out, "# %s: %d\n%s\n\n", s.title, s.want, s.curl())
 	}
-	fmt.Fprintf(o.Out, "Metrics and status: http://%s/   Stop with Ctrl-C.\n", p.admin)
+	fmt.Fprintf(o.Out, "Metrics and status: http://%s/   Stop with Ctrl-C.\n", p.admin.Addr())
 	<-ctx.Done()
 	return nil
 }
@@ -92,7 +88,7 @@ func (o Options) withoutEnvoy(ctx context.Context, p *parts) error {
 	for _, s := range p.steps() {
 		fmt.Fprintf(o.Out, "# %s: %d, once there is an Envoy at %s\n%s\n\n", s.title, s.want, p.addresses.Listener, s.curl())
 	}
-	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n", p.addresses.Bearergate, p.admin)
+	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n", p.addresses.Bearergate, p.admin.Addr())
 	<-ctx.Done()
 	return nil
 }
@@ -104,8 +100,11 @@ type parts struct {
 	stopIssuer func()
 	upstream   *http.Server
 	addresses  chains.Addresses
-	admin      string
 	configFile string
+
+	// Bearergate's listeners stay open from here on: an address that was found
+	// free and let go would be found by the next demo, too.
+	grpc, admin net.Listener
 }
 
 func prepare(dir string) (*parts, error) {
@@ -115,19 +114,15 @@ func prepare(dir string) (*parts, error) {
 	if p.issuer, p.stopIssuer, err = devissuer.Start(map[string]string{"bearergate": secret}); err != nil {
 		return nil, err
 	}
-	up, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	p.upstream = &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = p.upstream.Serve(up) }()
-	p.addresses.Upstream = up.Addr().String()
-	p.addresses.Listener = preferred
-	for _, to := range []*string{&p.addresses.Listener, &p.addresses.Bearergate, &p.addresses.Admin, &p.admin} {
-		if *to, err = free(*to); err != nil {
+	var up net.Listener
+	for _, lis := range []*net.Listener{&up, &p.grpc, &p.admin} {
+		if *lis, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			return nil, err
 		}
 	}
+	p.upstream = &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = p.upstream.Serve(up) }()
+	p.addresses = chains.Addresses{Listener: preferred, Bearergate: p.grpc.Addr().String(), Upstream: up.Addr().String(), Admin: anywhere}
 	p.configFile = filepath.Join(dir, "bearergate.yaml")
 	return p, os.WriteFile(p.configFile, []byte(p.configuration(secret)), 0o600)
 }
@@ -146,27 +141,12 @@ rules:
   - name: orders
     match: {paths: ["/orders/**"]}
     scopes: [orders:read]
-`, p.addresses.Bearergate, p.admin, p.issuer.URL(), audience, secret)
+`, p.addresses.Bearergate, p.admin.Addr().String(), p.issuer.URL(), audience, secret)
 }
 
 func (p *parts) close() {
 	p.stopIssuer()
 	_ = p.upstream.Close()
-}
-
-// free returns address if nobody listens there, else another one.
-func free(address string) (string, error) {
-	if address == "" {
-		address = "127.0.0.1:0"
-	}
-	lis, err := net.Listen("tcp", address)
-	if err != nil {
-		if lis, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return "", err
-		}
-	}
-	defer lis.Close()
-	return lis.Addr().String(), nil
 }
 
 // echo answers with the request as the upstream sees it.
@@ -179,53 +159,4 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	_ = encoder.Encode(map[string]any{"method": r.Method, "path": r.URL.RequestURI(), "headers": headers})
-}
-
-func startEnvoy(ctx context.Context, binary string, p *parts) (*exec.Cmd, error) {
-	bootstrap, err := chains.Bootstrap("envoy.yaml", p.addresses)
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(p.dir, "envoy.yaml")
-	if err := os.WriteFile(file, []byte(bootstrap), 0o600); err != nil {
-		return nil, err
-	}
-	output, err := os.Create(filepath.Join(p.dir, "envoy.log"))
-	if err != nil {
-		return nil, err
-	}
-	defer output.Close()
-	cmd := exec.CommandContext(ctx, binary, "-c", file, "--log-level", "warn", "--disable-hot-restart", "--concurrency", "2") //nolint:gosec // the operator's Envoy
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	return cmd, cmd.Start()
-}
-
-func (p *parts) envoyLog() string {
-	content, _ := os.ReadFile(filepath.Join(p.dir, "envoy.log"))
-	return string(content)
-}
-
-// wait asks url until it answers with status.
-func (p *parts) wait(ctx context.Context, what, url string, status int) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		if resp, err := http.DefaultClient.Do(req); err == nil {
-			_ = resp.Body.Close()
-			if resp.StatusCode == status {
-				return nil
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s did not get ready within %s", what, startTimeout)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
