@@ -305,7 +305,11 @@ func TestMistakeShowsTheLine(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{contractTOML, inYAML, inJSON, full} {
+	seeds := []string{contractTOML, inYAML, inJSON, full}
+	for _, contents := range hidden {
+		seeds = append(seeds, contents...)
+	}
+	for _, s := range seeds {
 		for n := range 3 {
 			f.Add(n, s)
 		}
@@ -315,6 +319,9 @@ func FuzzParse(f *testing.F) {
 		c, err := Parse(name, []byte(content), env)
 		if err == nil && (len(c.Issuers) == 0 || !strings.HasPrefix(c.Issuers[0].Issuer, "http")) {
 			t.Errorf("accepted %q as %+v", content, c)
+		}
+		if err != nil { // excerpts are made of whatever the file is
+			checkPrintable(t, err)
 		}
 	})
 }

@@ -228,6 +228,8 @@ func (d *decoder) mapping(path string, n *node, to reflect.Value) {
 		m.shown = true
 		v := reflect.New(to.Type().Elem()).Elem()
 		d.value(join(path, m.name), m.value, v)
+		// Who takes `headers` for a list of fixed values writes credentials there.
+		m.value.shown = m.value.shown && v.Kind() != reflect.String
 		to.SetMapIndex(reflect.ValueOf(m.name), v)
 	}
 }

@@ -11,7 +11,11 @@ import (
 
 // readJSON reads exactly one JSON value without repeated names.
 func readJSON(content []byte) (*node, error) {
-	r := jsonReader{content: content, decoder: jsontext.NewDecoder(bytes.NewReader(content)), cursor: newCursor(content, newlines)}
+	r := jsonReader{
+		content: content,
+		decoder: jsontext.NewDecoder(bytes.NewReader(content)),
+		cursor:  newCursor(content, newlines),
+	}
 	root, err := r.value()
 	if err == nil {
 		if _, err = r.decoder.ReadToken(); errors.Is(err, io.EOF) {
