@@ -12,12 +12,16 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/safehttp"
@@ -29,21 +33,17 @@ const (
 	lastRetry  = 10 * time.Second
 )
 
+// unknownBurst is how many fetches unknown key IDs may cause at once: a server
+// that rotates twice in a row must not have genuine tokens refused, while a
+// flood of random IDs must not become a flood of fetches (J-27).
+const unknownBurst = 3
+
 // Validate reports every mistake at once, each a [*field.Error] with the key of
 // the configuration file.
 func (c Config) Validate() error {
-	errs := []error{c.checkIssuer()}
-	for _, endpoint := range []struct{ path, url string }{
-		{"jwks_uri", c.JWKSURI},
-		{"introspection_endpoint", c.IntrospectionEndpoint},
-		{"token_endpoint", c.TokenEndpoint},
-	} {
-		if endpoint.url == "" {
-			continue
-		}
-		if err := safehttp.CheckURL(endpoint.url, c.InsecureHTTP); err != nil {
-			errs = append(errs, field.Errorf(endpoint.path, "%w", err))
-		}
+	errs := []error{c.checkIssuer(), c.checkURL("metadata_url", c.MetadataURL)}
+	for _, e := range c.endpoints() {
+		errs = append(errs, c.checkURL(e.name, e.configured))
 	}
 	for _, d := range []struct {
 		path  string
@@ -60,26 +60,53 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkIssuer holds the issuer to RFC 8414 §2: https, no query, no fragment,
-// not even empty ones (D-03).
+func (c Config) checkURL(path, url string) error {
+	if url == "" {
+		return nil
+	}
+	if err := safehttp.CheckURL(url, c.InsecureHTTP); err != nil {
+		return field.Errorf(path, "%w", err)
+	}
+	return nil
+}
+
+// checkIssuer holds an issuer whose metadata is fetched to RFC 8414 §2: https,
+// no query, no fragment, not even empty ones (D-03). Where every endpoint is
+// configured it is an identifier, and compared only: that of AD FS is http, that
+// of some others is no URL.
 func (c Config) checkIssuer() error {
 	if c.Issuer == "" {
 		return field.Errorf("issuer", "missing: the issuer identifier of the authorization server is needed")
 	}
+	if !utf8.ValidString(c.Issuer) || strings.ContainsFunc(c.Issuer, unicode.IsControl) {
+		return field.Errorf("issuer", "has control characters or is not UTF-8, want text")
+	}
+	if !c.discovers() {
+		return nil
+	}
 	if err := safehttp.CheckURL(c.Issuer, c.InsecureHTTP); err != nil {
-		return field.Errorf("issuer", "%w", err)
+		return field.Errorf("issuer", "%w; with %s it may be any text", err, c.needed())
 	}
 	if strings.Contains(c.Issuer, "?") {
-		return field.Errorf("issuer", "has a query, want none")
+		return field.Errorf("issuer", "has a query, want none; with %s it may be any text", c.needed())
 	}
 	return nil
 }
 
 // discovers says whether anything that is needed has to be found out.
 func (c Config) discovers() bool {
-	return c.NeedKeys && c.JWKSURI == "" ||
-		c.NeedIntrospection && c.IntrospectionEndpoint == "" ||
-		c.NeedToken && c.TokenEndpoint == ""
+	return slices.ContainsFunc(c.endpoints(), func(e endpoint) bool { return e.needed && e.configured == "" })
+}
+
+// needed names the endpoints that are.
+func (c Config) needed() string {
+	var names []string
+	for _, e := range c.endpoints() {
+		if e.needed {
+			names = append(names, e.name)
+		}
+	}
+	return strings.Join(names, " and ")
 }
 
 // Server is one authorization server. Its methods are safe for concurrent use;
@@ -98,10 +125,9 @@ type Server struct {
 	newURI chan struct{} // there is a jwks_uri, or another one
 
 	fetches  singleflight.Group // of keys
+	unknown  *rate.Limiter      // of those that unknown key IDs cause
 	mu       sync.Mutex
 	problems map[string]error // by what was fetched: why the last try failed
-	asked    time.Time        // the last fetch that an unknown key ID caused
-	askedErr error            // and how it ended
 }
 
 // New returns a Server that fetches nothing before [Server.Run].
@@ -112,6 +138,7 @@ func New(cfg Config, o Options) (*Server, error) {
 	s := &Server{
 		cfg: cfg, client: o.Client, log: o.Log, hooks: o.Hooks, now: o.Now,
 		newURI: make(chan struct{}, 1), problems: map[string]error{},
+		unknown: rate.NewLimiter(rate.Every(cfg.MinRefreshInterval), unknownBurst),
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -128,29 +155,39 @@ func New(cfg Config, o Options) (*Server, error) {
 	return s, nil
 }
 
-// Inherit takes over what before has fetched, if it is the same authorization
-// server at the same endpoints: a reload that changes how often something is
-// fetched must not make anybody wait. It is called before Run.
+// Inherit takes over what before has fetched, if it was fetched from the same
+// authorization server in the same trust: a reload that changes how often
+// something is fetched must not make anybody wait. It is called before Run.
 func (s *Server) Inherit(before *Server) {
-	if !s.cfg.sameServer(before.cfg) {
+	if !s.cfg.SameTrust(before.cfg) {
 		return
 	}
 	if m := before.metadata.Load(); m != nil {
 		s.metadata.Store(m)
-		if m.JWKSURI != "" && s.cfg.JWKSURI == "" {
-			s.newURI <- struct{}{}
+		if m.JWKSURI != "" {
+			s.announceURI()
 		}
 	}
 	s.keys.Store(before.keys.Load())
 	s.reached.Store(before.reached.Load())
 }
 
-// sameServer ignores what only says when and how often something is fetched.
-func (c Config) sameServer(d Config) bool {
+// SameTrust says whether what was found out under d holds under c: the same
+// issuer, asked at the same places, verified by the same anchors, for the same
+// purpose. Only when and how often something is fetched may differ.
+func (c Config) SameTrust(d Config) bool {
 	for _, each := range []*Config{&c, &d} {
 		each.RequestTimeout, each.RefreshInterval, each.MinRefreshInterval, each.MaxStale = 0, 0, 0, 0
 	}
 	return c == d
+}
+
+// announceURI has the keys fetched: there is a jwks_uri, or another one.
+func (s *Server) announceURI() {
+	select {
+	case s.newURI <- struct{}{}:
+	default: // already said
+	}
 }
 
 // Run fetches metadata and keys and keeps them fresh until ctx ends.
@@ -187,9 +224,10 @@ func (s *Server) Metadata() (Metadata, error) {
 }
 
 // Key returns the key of that ID that fits alg. An empty ID asks for the only
-// key that fits (J-07). An ID that is not known has the keys fetched again, at
-// most once in MinRefreshInterval; callers wait for that fetch, as long as
-// their ctx lets them. The errors are [ErrUnknownKey] and [ErrUnavailable].
+// key that fits (J-07). An ID that is not known has the keys fetched again,
+// three times at once and then once in MinRefreshInterval; callers wait for that
+// fetch, as long as their ctx lets them. The errors are [ErrUnknownKey] and
+// [ErrUnavailable].
 func (s *Server) Key(ctx context.Context, keyID, alg string) (Key, error) {
 	set, err := s.current()
 	if err != nil {
@@ -265,24 +303,16 @@ func (s *Server) current() (*keySet, error) {
 	return set, nil
 }
 
-// fetchUnknown fetches the keys, unless an unknown key ID had that done less
-// than MinRefreshInterval ago: then it answers as that fetch did (J-27, L-05).
+// fetchUnknown fetches the keys, unless unknown key IDs had that done too often
+// of late (J-27, L-05). Then the keys in use decide, if the last fetch brought
+// them: while they cannot be fetched, nobody can tell a new key from none.
 func (s *Server) fetchUnknown() (any, error) {
-	s.mu.Lock()
-	asked, err := s.asked, s.askedErr
-	now := s.now()
-	recent := !asked.IsZero() && now.Sub(asked) < s.cfg.MinRefreshInterval
-	if !recent {
-		s.asked = now
+	if !s.unknown.AllowN(s.now(), 1) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return nil, s.problems["keys"]
 	}
-	s.mu.Unlock()
-	if recent {
-		return nil, err
-	}
-	_, err = s.refreshKeys(context.Background())
-	s.mu.Lock()
-	s.askedErr = err
-	s.mu.Unlock()
+	_, err := s.refreshKeys(context.Background())
 	return nil, err
 }
 
@@ -293,6 +323,12 @@ func (s *Server) reach(ctx context.Context) {
 	defer cancel()
 	repeat(done, nil, func(ctx context.Context) (time.Duration, error) {
 		err := safehttp.Reach(ctx, s.cfg.IntrospectionEndpoint)
+		if err != nil && ctx.Err() != nil {
+			return 0, err // stopped, not failed
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", s.cfg.IntrospectionEndpoint, s.short(err))
+		}
 		s.note("introspection endpoint", err)
 		if err != nil {
 			return 0, err
@@ -330,7 +366,7 @@ func (s *Server) unavailable(what string) error {
 // sooner after an error, at once when again says so.
 func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Context) (time.Duration, error)) {
 	retry := firstRetry
-	for {
+	for ctx.Err() == nil {
 		pause, err := withoutPanic(func() (time.Duration, error) { return fetch(ctx) })
 		if err != nil {
 			pause = retry

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,10 +52,15 @@ func TestValidateReportsEveryMistake(t *testing.T) { // D-03
 		"http://127.0.0.1:1/":      "insecure_http",
 		"urn:example:as":           "no host",
 		"https://as.example.com/%": "not a URL",
+		"accounts.google.com":      "with jwks_uri it may be any text",
+		"https://as\n":             "control characters",
 	} {
-		err := Config{Issuer: issuer, JWKSURI: "http://as/jwks"}.Validate()
+		err := Config{Issuer: issuer, MetadataURL: "http://as/metadata", NeedKeys: true}.Validate()
 		if err == nil || !strings.Contains(err.Error(), "issuer: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("issuer %q: got %v, want %q", issuer, err, want)
+		}
+		if !strings.Contains(err.Error(), `metadata_url: "http" is not allowed`) {
+			t.Errorf("got %v, want it to speak of metadata_url", err)
 		}
 		if got := len(field.List(err)); got != 5 {
 			t.Errorf("issuer %q: got %d mistakes, want 5: %v", issuer, got, err)
@@ -160,6 +167,7 @@ const (
 	oauthPath  = "/.well-known/oauth-authorization-server"
 	openidPath = "/.well-known/openid-configuration"
 	jsonKind   = "application/json"
+	evil       = `{"issuer":"https://evil.example","jwks_uri":"$ISSUER/jwks","introspection_endpoint":"$ISSUER/introspect"}`
 	good       = `{"issuer":"$ISSUER","jwks_uri":"$ISSUER/jwks","introspection_endpoint":"$ISSUER/introspect","response_types_supported":["code"]}`
 )
 
@@ -168,28 +176,44 @@ func TestWhichDocumentCounts(t *testing.T) {
 		status     int
 		kind, body string
 	}
+	then := answer{200, jsonKind, good}
 	for name, tc := range map[string]struct {
 		oauth, openid answer
 		want          string // empty: adopted
 	}{
-		"RFC 8414 first":                 {oauth: answer{200, jsonKind, good}},
-		"parameters of the type":         {oauth: answer{200, "application/json; charset=utf-8", good}},
-		"404 leads on (D-07)":            {oauth: answer{404, "text/html", "gone"}, openid: answer{200, jsonKind, good}},
-		"401 leads on (D-07)":            {oauth: answer{401, jsonKind, "{}"}, openid: answer{200, jsonKind, good}},
-		"500 does not lead on (D-07)":    {oauth: answer{500, jsonKind, "{}"}, openid: answer{200, jsonKind, good}, want: "status 500"},
-		"429 does not lead on (D-07)":    {oauth: answer{429, jsonKind, "{}"}, openid: answer{200, jsonKind, good}, want: "status 429"},
-		"302 does not lead on (D-09)":    {oauth: answer{302, jsonKind, "{}"}, openid: answer{200, jsonKind, good}, want: "status 302"},
-		"another issuer stops (D-05)":    {oauth: answer{200, jsonKind, `{"issuer":"https://evil.example","jwks_uri":"$ISSUER/jwks"}`}, openid: answer{200, jsonKind, good}, want: "got issuer"},
-		"a slash more is another issuer": {oauth: answer{200, jsonKind, strings.Replace(good, "$ISSUER", "$ISSUER/", 1)}, want: "got issuer"},
-		"no issuer":                      {oauth: answer{200, jsonKind, `{"jwks_uri":"$ISSUER/jwks"}`}, want: "got issuer"},
-		"HTML (D-08)":                    {oauth: answer{200, "text/html", good}, want: "content type"},
-		"wrong case (D-10)":              {oauth: answer{200, jsonKind, `{"ISSUER":"$ISSUER","jwks_uri":"$ISSUER/jwks"}`}, want: "got issuer"},
-		"repeated member (D-10)":         {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"https://evil.example","jwks_uri":"$ISSUER/jwks"}`}, want: "strict JSON"},
-		"no jwks_uri (D-11)":             {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER"}`}, want: "no jwks_uri"},
-		"http for the keys (D-12)":       {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"http://as.example.com/jwks"}`}, want: "use https"},
-		"list":                           {oauth: answer{200, jsonKind, `[]`}, want: "strict JSON"},
-		"too large (D-09)":               {oauth: answer{200, jsonKind, good + strings.Repeat(" ", maxMetadataBytes)}, want: "more than"},
-		"nowhere":                        {want: "no metadata document"},
+		"RFC 8414 first":                {oauth: then},
+		"parameters of the type":        {oauth: answer{200, "application/json; charset=utf-8", good}},
+		"a file server's type (D-08)":   {oauth: answer{200, "application/octet-stream", good}},
+		"no type (D-08)":                {oauth: answer{200, "", good}},
+		"404 leads on (D-07)":           {oauth: answer{404, "text/html", "gone"}, openid: then},
+		"401 leads on (D-07)":           {oauth: answer{401, jsonKind, "{}"}, openid: then},
+		"429 leads on (D-07)":           {oauth: answer{429, jsonKind, "{}"}, openid: then},
+		"500 leads on (D-07)":           {oauth: answer{500, jsonKind, "{}"}, openid: then},
+		"a redirect leads on (D-07)":    {oauth: answer{302, jsonKind, "{}"}, openid: then},
+		"HTML leads on (D-08)":          {oauth: answer{200, "text/html; charset=utf-8", "<!doctype html>"}, openid: then},
+		"broken JSON leads on":          {oauth: answer{200, jsonKind, good[:40]}, openid: then},
+		"another issuer leads on":       {oauth: answer{200, jsonKind, evil}, openid: then},
+		"too large leads on (D-09)":     {oauth: answer{200, jsonKind, good + strings.Repeat(" ", maxMetadataBytes)}, openid: then},
+		"HTML is no document (D-08)":    {oauth: answer{200, "text/html", good}, want: "content type"},
+		"XHTML is no document (D-08)":   {oauth: answer{200, "application/xhtml+xml", good}, want: "content type"},
+		"another issuer (D-05)":         {oauth: answer{200, jsonKind, evil}, want: `got issuer "https://evil.example", want "http://127.0.0.1:`},
+		"of the other type (D-05)":      {oauth: answer{200, "text/plain", evil}, want: "got issuer"},
+		"a placeholder (D-05)":          {oauth: answer{200, jsonKind, strings.Replace(good, "$ISSUER", "$ISSUER/{tenantid}/v2.0", 1)}, want: `/{tenantid}/v2.0", want "http://127.0.0.1:`},
+		"a slash more (D-05)":           {oauth: answer{200, jsonKind, strings.Replace(good, "$ISSUER", "$ISSUER/", 1)}, want: "got issuer"},
+		"no issuer":                     {oauth: answer{200, jsonKind, `{"jwks_uri":"$ISSUER/jwks"}`}, want: `got issuer ""`},
+		"wrong case (D-10)":             {oauth: answer{200, jsonKind, `{"ISSUER":"$ISSUER","jwks_uri":"$ISSUER/jwks"}`}, want: "got issuer"},
+		"repeated member (D-10)":        {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"https://evil.example","jwks_uri":"$ISSUER/jwks"}`}, want: "strict JSON"},
+		"two documents":                 {oauth: answer{200, jsonKind, good + good}, want: "strict JSON"},
+		"list":                          {oauth: answer{200, jsonKind, `[]`}, want: "strict JSON"},
+		"no jwks_uri (D-11)":            {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER"}`}, want: "no jwks_uri"},
+		"http for the keys (D-12)":      {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"http://as.example.com/jwks"}`}, want: "use https"},
+		"completed from the next":       {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER"}`}, openid: then},
+		"http is mended by the next":    {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"http://as.example.com/jwks"}`}, openid: then},
+		"completed by no other issuer":  {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER"}`}, openid: answer{200, jsonKind, evil}, want: "no jwks_uri"},
+		"the first endpoint stays":      {oauth: then, openid: answer{200, jsonKind, strings.Replace(good, "/jwks", "/other", 1)}},
+		"nowhere":                       {want: "no usable metadata"},
+		"nowhere, and each is named":    {want: openidPath + ": got status 404, want 200 (metadata_url, or jwks_uri and introspection_endpoint, would do without them)"},
+		"nowhere, and the first is too": {want: oauthPath + ": got status 404, want 200; "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			as := newAS(t)
@@ -199,11 +223,16 @@ func TestWhichDocumentCounts(t *testing.T) {
 			if tc.openid.status != 0 {
 				as.set(openidPath, tc.openid.status, tc.openid.kind, tc.openid.body)
 			}
-			s := server(t, as.config(), Options{})
+			cfg := as.config()
+			cfg.NeedIntrospection = true
+			if strings.Contains(tc.want, "jwks_uri") && !strings.Contains(tc.want, "do without") {
+				cfg.IntrospectionEndpoint = as.URL + "/introspect"
+			}
+			s := server(t, cfg, Options{})
 			_, err := s.refreshMetadata(t.Context())
 			if tc.want == "" {
 				m, merr := s.Metadata()
-				if err != nil || merr != nil || m.JWKSURI != as.URL+"/jwks" {
+				if err != nil || merr != nil || m.JWKSURI != as.URL+"/jwks" || m.IntrospectionEndpoint != as.URL+"/introspect" {
 					t.Fatalf("got %+v, %v, %v; want it adopted", m, err, merr)
 				}
 				return
@@ -211,11 +240,246 @@ func TestWhichDocumentCounts(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Fatalf("got %v, want %q", err, tc.want)
 			}
+			if strings.ContainsAny(err.Error(), "\n<") || len(err.Error()) > 1000 {
+				t.Errorf("got %q, want one short line without the body", err)
+			}
 			if _, err := s.Metadata(); !errors.Is(err, ErrUnavailable) {
 				t.Errorf("got %v, want ErrUnavailable", err)
 			}
 		})
 	}
+}
+
+func TestSilenceLeadsOn(t *testing.T) { // D-07: bounded by the timeout of each call
+	as := newAS(t)
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	as.answers[oauthPath] = func(http.ResponseWriter) { <-release }
+	cfg := as.config()
+	cfg.RequestTimeout = 100 * time.Millisecond
+	s := server(t, cfg, Options{})
+	began := time.Now()
+	_, err := s.refreshMetadata(t.Context())
+	if err == nil || !strings.Contains(err.Error(), oauthPath+": no answer within 100ms") || !strings.Contains(err.Error(), openidPath+": got status 404") {
+		t.Errorf("got %v, want both candidates named", err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("took %s", took)
+	}
+	as.set(openidPath, 200, jsonKind, good)
+	if _, err := s.refreshMetadata(t.Context()); err != nil {
+		t.Errorf("got %v, want the second candidate", err)
+	}
+}
+
+func TestErrorsCarryNoAnswers(t *testing.T) {
+	raw := "SSH-2.0-secret" + strings.Repeat("x", 5000) + "\r\n"
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte(raw))
+			_ = conn.Close()
+		}
+	}()
+	cfg := newAS(t).config()
+	cfg.Issuer = "http://" + listener.Addr().String()
+	_, err = server(t, cfg, Options{}).refreshMetadata(t.Context())
+	if err == nil || strings.Contains(err.Error(), "secret") || len(err.Error()) > 1000 {
+		t.Errorf("got %v, want it without the answer", err)
+	}
+	if got := line("a\nb\x1b[1m" + strings.Repeat("ü", 300)); strings.ContainsAny(got, "\n\x1b") || len([]rune(got)) > maxErrorRunes+1 {
+		t.Errorf("got %q, want one short line", got)
+	}
+}
+
+func TestMetadataURL(t *testing.T) {
+	as := newAS(t)
+	as.set(oauthPath, 200, jsonKind, strings.Replace(good, "/jwks", "/wrong", 1))
+	cfg := as.config()
+	cfg.MetadataURL = as.URL + "/inside"
+	s := server(t, cfg, Options{})
+	if _, err := s.refreshMetadata(t.Context()); err == nil || !strings.Contains(err.Error(), "/inside: got status 404") {
+		t.Errorf("got %v, want a failure there", err)
+	}
+	as.set("/inside", 200, jsonKind, evil)
+	if _, err := s.refreshMetadata(t.Context()); err == nil || !strings.Contains(err.Error(), `got issuer "https://evil.example"`) {
+		t.Errorf("got %v, want the other issuer refused (D-05)", err)
+	}
+	as.set("/inside", 200, jsonKind, good)
+	if _, err := s.refreshMetadata(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Metadata(); err != nil || m.JWKSURI != as.URL+"/jwks" {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	if slices.ContainsFunc(as.asked, func(path string) bool { return path != "/inside" }) {
+		t.Errorf("got %q asked for, want /inside alone", as.asked)
+	}
+}
+
+func TestIssuerIsAnIdentifierWhereNothingIsDiscovered(t *testing.T) {
+	as := newAS(t)
+	as.publish(key(t, "a"))
+	for _, issuer := range []string{"accounts.google.com", "http://adfs.example.com/adfs/services/trust", "urn:example:as", "https://as?tenant=1#"} {
+		cfg := as.config()
+		cfg.Issuer, cfg.JWKSURI = issuer, as.URL+"/jwks"
+		if err := cfg.Validate(); err != nil {
+			t.Errorf("%q: %v", issuer, err)
+			continue
+		}
+		s := server(t, cfg, Options{})
+		run(t, s)
+		eventually(t, "ready", func() bool { return s.Ready() == nil })
+		if m, err := s.Metadata(); err != nil || m.Issuer != issuer || !m.Fetched.IsZero() {
+			t.Errorf("%q: got %+v, %v", issuer, m, err)
+		}
+		cfg.NeedIntrospection = true // and no endpoint: it would have to be found out
+		if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "jwks_uri and introspection_endpoint") {
+			t.Errorf("%q: got %v, want the keys named with which it is allowed", issuer, err)
+		}
+	}
+	if slices.ContainsFunc(as.asked, func(path string) bool { return path != "/jwks" }) {
+		t.Errorf("got %q asked for, want /jwks alone", as.asked)
+	}
+	for _, issuer := range []string{"", "a\x00b", "a\nb", "a\x7f", "a\u0085", "a\xff"} {
+		cfg := as.config()
+		cfg.Issuer, cfg.JWKSURI = issuer, as.URL+"/jwks"
+		if err := cfg.Validate(); err == nil {
+			t.Errorf("%q was accepted", issuer)
+		}
+	}
+}
+
+func TestInherit(t *testing.T) {
+	as := newAS(t)
+	as.set(oauthPath, 200, jsonKind, good)
+	as.publish(key(t, "a"))
+	cfg := as.config()
+	cfg.NeedIntrospection = true
+	before := server(t, cfg, Options{})
+	run(t, before)
+	eventually(t, "ready", func() bool { return before.Ready() == nil })
+	for name, tc := range map[string]struct {
+		change func(*Config)
+		keep   bool
+	}{
+		"nothing":               {func(*Config) {}, true},
+		"request timeout":       {func(c *Config) { c.RequestTimeout = time.Minute }, true},
+		"refresh interval":      {func(c *Config) { c.RefreshInterval = time.Minute }, true},
+		"min refresh interval":  {func(c *Config) { c.MinRefreshInterval = time.Second }, true},
+		"max stale":             {func(c *Config) { c.MaxStale = time.Hour }, true},
+		"issuer":                {func(c *Config) { c.Issuer = "https://other" }, false},
+		"metadata_url":          {func(c *Config) { c.MetadataURL = as.URL + "/other" }, false},
+		"jwks_uri":              {func(c *Config) { c.JWKSURI = as.URL + "/other" }, false},
+		"introspection":         {func(c *Config) { c.IntrospectionEndpoint = as.URL + "/other" }, false},
+		"token endpoint":        {func(c *Config) { c.TokenEndpoint = as.URL + "/other" }, false},
+		"keys no longer needed": {func(c *Config) { c.NeedKeys = false }, false},
+		"introspection neither": {func(c *Config) { c.NeedIntrospection = false }, false},
+		"a token too":           {func(c *Config) { c.NeedToken = true }, false},
+		"mutual TLS":            {func(c *Config) { c.MutualTLS = true }, false},
+		"trust anchors":         {func(c *Config) { c.CAFile = "/other.pem" }, false},
+		"client certificate":    {func(c *Config) { c.ClientCertFile = "/other.pem" }, false},
+		"client key":            {func(c *Config) { c.ClientKeyFile = "/other.pem" }, false},
+		"insecure_http":         {func(c *Config) { c.InsecureHTTP, c.Issuer = false, "https://other" }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := cfg
+			tc.change(&changed)
+			if got := changed.SameTrust(cfg); got != tc.keep {
+				t.Errorf("SameTrust: got %v, want %v", got, tc.keep)
+			}
+			if got := cfg.SameTrust(changed); got != tc.keep {
+				t.Errorf("SameTrust the other way: got %v, want %v", got, tc.keep)
+			}
+			s := server(t, changed, Options{})
+			s.Inherit(before)
+			_, err := s.current()
+			m := s.metadata.Load()
+			if got := err == nil; got != tc.keep {
+				t.Errorf("keys: got kept %v, want %v", got, tc.keep)
+			}
+			if got := m != nil && !m.Fetched.IsZero(); got != tc.keep {
+				t.Errorf("metadata: got kept %v, want %v", got, tc.keep)
+			}
+		})
+	}
+	plain, secure := cfg, cfg
+	secure.InsecureHTTP = false
+	if plain.SameTrust(secure) {
+		t.Error("insecure_http makes no difference")
+	}
+}
+
+// lines collects what is logged.
+type lines struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+func TestReach(t *testing.T) {
+	var logged lines
+	log := slog.New(slog.NewTextHandler(&logged, nil))
+	for i := range 50 { // what went wrong did so every other time
+		as := newAS(t)
+		cfg := as.config()
+		cfg.NeedKeys, cfg.NeedIntrospection, cfg.IntrospectionEndpoint = false, true, as.URL+"/introspect"
+		s, err := New(cfg, Options{Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if i%2 == 1 {
+			cancel() // before it began: neither reached nor failed
+		}
+		s.Run(ctx) // ends by itself once the endpoint is reached
+		cancel()
+		if s.Failing() || (s.Ready() == nil) != (i%2 == 0) {
+			t.Fatalf("run %d: got failing %v, ready %v", i, s.Failing(), s.Ready())
+		}
+	}
+	if logged.String() != "" {
+		t.Errorf("got logged %s", &logged)
+	}
+}
+
+func TestReachFailsAndRecovers(t *testing.T) {
+	as := newAS(t)
+	address := as.Listener.Addr().String()
+	as.Close()
+	cfg := as.config()
+	cfg.NeedKeys, cfg.NeedIntrospection, cfg.IntrospectionEndpoint = false, true, as.URL+"/introspect"
+	s := server(t, cfg, Options{})
+	run(t, s)
+	eventually(t, "a failure", s.Failing)
+	if err := s.Ready(); err == nil || !strings.Contains(err.Error(), cfg.IntrospectionEndpoint) {
+		t.Errorf("got %v, want the URL in it", err)
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Skip("the port is taken by now")
+	}
+	t.Cleanup(func() { listener.Close() })
+	eventually(t, "ready", func() bool { return s.Ready() == nil && !s.Failing() })
 }
 
 func TestLastGoodDocumentStays(t *testing.T) { // D-14
@@ -269,42 +533,148 @@ func TestRecoversByItself(t *testing.T) { // D-15
 	}
 }
 
-func TestUnknownKeyFetchesOnceInAWhile(t *testing.T) { // J-27, L-05
+// clock is a time that a test moves.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// rotating returns a running server and its clock, ready with the key a.
+func rotating(t *testing.T) (*as, *Server, *clock) {
+	t.Helper()
 	as := newAS(t)
 	as.set(oauthPath, 200, jsonKind, good)
 	as.publish(key(t, "a"))
-	var mu sync.Mutex
-	now := time.Now()
-	s := server(t, as.config(), Options{Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now }})
+	clock := &clock{now: time.Now()}
+	s := server(t, as.config(), Options{Now: clock.Now})
 	run(t, s)
 	eventually(t, "ready", func() bool { return s.Ready() == nil })
-	var callers sync.WaitGroup
-	for i := range 200 {
-		callers.Go(func() {
-			if _, err := s.Key(t.Context(), fmt.Sprint("random", i), "ES256"); !errors.Is(err, ErrUnknownKey) {
-				t.Errorf("got %v, want ErrUnknownKey", err)
-			}
-			if _, err := s.Key(t.Context(), "a", "ES256"); err != nil {
-				t.Error(err)
-			}
-		})
+	return as, s, clock
+}
+
+func TestRotationsInARow(t *testing.T) { // J-27: three at once, then one in min_refresh_interval
+	as, s, clock := rotating(t)
+	for _, id := range []string{"b", "c", "d"} {
+		as.publish(key(t, id))
+		if _, err := s.Key(t.Context(), id, "ES256"); err != nil {
+			t.Errorf("%s: %v", id, err)
+		}
 	}
-	callers.Wait()
-	if got := as.fetches.Load(); got != 2 {
-		t.Errorf("got %d fetches, want the first and one more", got)
+	as.publish(key(t, "e"))
+	for range 10 {
+		if _, err := s.Key(t.Context(), "e", "ES256"); !errors.Is(err, ErrUnknownKey) {
+			t.Errorf("the fourth at once: got %v, want ErrUnknownKey", err)
+		}
 	}
-	as.publish(key(t, "b"))
-	if _, err := s.Key(t.Context(), "b", "ES256"); !errors.Is(err, ErrUnknownKey) {
+	if got := as.fetches.Load(); got != 4 {
+		t.Errorf("got %d fetches, want the first and three", got)
+	}
+	clock.add(time.Minute - time.Second)
+	if _, err := s.Key(t.Context(), "e", "ES256"); !errors.Is(err, ErrUnknownKey) {
 		t.Errorf("within min_refresh_interval: got %v, want ErrUnknownKey", err)
 	}
-	mu.Lock()
-	now = now.Add(time.Minute)
-	mu.Unlock()
-	if _, err := s.Key(t.Context(), "b", "ES256"); err != nil {
+	clock.add(time.Second)
+	if _, err := s.Key(t.Context(), "e", "ES256"); err != nil {
 		t.Errorf("after min_refresh_interval: %v", err)
 	}
 	if _, err := s.Key(t.Context(), "a", "ES256"); !errors.Is(err, ErrUnknownKey) {
 		t.Errorf("a key that is no longer published: got %v, want ErrUnknownKey (A-07)", err)
+	}
+	clock.add(time.Hour)
+	for range 10 { // a long quiet time saves up three, not sixty
+		_, _ = s.Key(t.Context(), "random", "ES256")
+	}
+	if got := as.fetches.Load(); got != 8 {
+		t.Errorf("got %d fetches, want 8", got)
+	}
+}
+
+func TestFloodOfUnknownKeys(t *testing.T) { // J-27, L-05
+	as, s, clock := rotating(t)
+	flood := func() {
+		var callers sync.WaitGroup
+		for i := range 200 {
+			callers.Go(func() {
+				if _, err := s.Key(t.Context(), fmt.Sprint("random", i), "ES256"); !errors.Is(err, ErrUnknownKey) {
+					t.Errorf("got %v, want ErrUnknownKey", err)
+				}
+				if _, err := s.Key(t.Context(), "a", "ES256"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		callers.Wait()
+	}
+	for interval := range int32(5) {
+		flood()
+		flood()
+		if got, most := as.fetches.Load(), 1+3+interval; got > most {
+			t.Errorf("after %d intervals: got %d fetches, want at most %d", interval, got, most)
+		}
+		clock.add(time.Minute)
+	}
+}
+
+func TestUnknownKeysAreFetchedOnceForAll(t *testing.T) {
+	as, s, _ := rotating(t)
+	next := key(t, "b")
+	body, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{next}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	as.mu.Lock()
+	as.answers["/jwks"] = func(w http.ResponseWriter) {
+		<-release
+		_, _ = w.Write(body)
+	}
+	as.mu.Unlock()
+	var callers sync.WaitGroup
+	for range 50 {
+		callers.Go(func() {
+			if _, err := s.Key(t.Context(), "b", "ES256"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "the fetch", func() bool { return as.fetches.Load() == 2 })
+	time.Sleep(50 * time.Millisecond) // for those that are not waiting yet
+	close(release)
+	callers.Wait()
+	if got := as.fetches.Load(); got != 2 {
+		t.Errorf("got %d fetches, want the first and one for all", got)
+	}
+}
+
+func TestUnknownKeyInAnOutage(t *testing.T) { // an outage is never a 401
+	as, s, clock := rotating(t)
+	as.set("/jwks", 500, jsonKind, "{}")
+	for range 6 {
+		if _, err := s.Key(t.Context(), "b", "ES256"); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("got %v, want ErrUnavailable", err)
+		}
+	}
+	if got := as.fetches.Load(); got != 4 {
+		t.Errorf("got %d fetches, want the first and three", got)
+	}
+	as.publish(key(t, "a"))
+	clock.add(time.Minute)
+	for range 2 {
+		if _, err := s.Key(t.Context(), "b", "ES256"); !errors.Is(err, ErrUnknownKey) {
+			t.Errorf("got %v, want ErrUnknownKey", err)
+		}
 	}
 }
 

@@ -40,9 +40,19 @@ type jwk struct {
 	E          string   `json:"e"`
 
 	K *jsontext.Value `json:"k"`
-	D *jsontext.Value `json:"d"`
-	P *jsontext.Value `json:"p"`
-	Q *jsontext.Value `json:"q"`
+
+	private
+}
+
+// private are the members that only private keys have (RFC 7518 §6.2.2, §6.3.2).
+type private struct {
+	D     *jsontext.Value `json:"d"`
+	P     *jsontext.Value `json:"p"`
+	Q     *jsontext.Value `json:"q"`
+	DP    *jsontext.Value `json:"dp"`
+	DQ    *jsontext.Value `json:"dq"`
+	QI    *jsontext.Value `json:"qi"`
+	Other *jsontext.Value `json:"oth"`
 }
 
 // parseKeySet returns the usable keys of a JWKS. Others are skipped one by one;
@@ -101,7 +111,7 @@ func parseKey(raw []byte) (Key, error) {
 	switch {
 	case k.Type == "oct" || k.K != nil:
 		return Key{}, fmt.Errorf("symmetric key: %w", errSecret)
-	case k.D != nil || k.P != nil || k.Q != nil:
+	case k.private != private{}:
 		return Key{}, fmt.Errorf("private key: %w", errSecret)
 	case k.Use != nil && *k.Use != "sig":
 		return Key{}, errors.New("use is not sig")

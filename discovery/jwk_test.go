@@ -7,7 +7,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +40,12 @@ func raw(t *testing.T, public crypto.PublicKey, changes map[string]any) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// modulus is an odd number of so many bits, as in n.
+func modulus(bits int) string {
+	n := new(big.Int).Lsh(big.NewInt(1), uint(bits-1))
+	return base64.RawURLEncoding.EncodeToString(n.Add(n, big.NewInt(1)).Bytes())
 }
 
 func TestWhichKeysAreUsable(t *testing.T) { // J-10
@@ -79,7 +87,17 @@ func TestWhichKeysAreUsable(t *testing.T) { // J-10
 		"no type":            {key: ec.Public(), change: m{"kty": nil}},
 		"key ID of a number": {key: ec.Public(), change: m{"kid": 5}},
 		"private":            {key: ec.Public(), change: m{"d": "AQAB"}, secret: true},
-		"private RSA":        {key: rsa2048.Public(), change: m{"d": "AQAB", "p": "AQAB"}, secret: true},
+		"p alone":            {key: rsa2048.Public(), change: m{"p": "AQAB"}, secret: true},
+		"q alone":            {key: rsa2048.Public(), change: m{"q": "AQAB"}, secret: true},
+		"dp alone":           {key: rsa2048.Public(), change: m{"dp": "AQAB"}, secret: true},
+		"dq alone":           {key: rsa2048.Public(), change: m{"dq": "AQAB"}, secret: true},
+		"qi alone":           {key: rsa2048.Public(), change: m{"qi": "AQAB"}, secret: true},
+		"oth alone":          {key: rsa2048.Public(), change: m{"oth": []m{{"r": "AQAB"}}}, secret: true},
+		"RSA of 2047 bits":   {key: rsa2048.Public(), change: m{"n": modulus(2047)}},
+		"RSA of 2048 bits":   {key: rsa2048.Public(), change: m{"n": modulus(2048)}, alg: "RS256"},
+		"RSA of 4096 bits":   {key: rsa2048.Public(), change: m{"n": modulus(4096)}, alg: "RS256"},
+		"RSA of 4097 bits":   {key: rsa2048.Public(), change: m{"n": modulus(4097)}},
+		"RSA of 16384 bits":  {key: rsa2048.Public(), change: m{"n": modulus(16384)}},
 		"symmetric":          {key: ec.Public(), change: m{"kty": "oct", "k": "c2VjcmV0"}, secret: true},
 		"k in an RSA key":    {key: rsa2048.Public(), change: m{"k": "c2VjcmV0"}, secret: true},
 	} {
@@ -173,9 +191,13 @@ func FuzzMetadata(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		m, err := s.adopt(body, map[string][]string{"Content-Type": {"application/json"}})
-		if err == nil && (m.Issuer != "https://as" || !strings.HasPrefix(m.JWKSURI, "https://")) {
-			t.Errorf("adopted %+v", m)
+		var m Metadata
+		doc, err := s.read(body, map[string][]string{"Content-Type": {"application/json"}})
+		if err == nil {
+			err = s.complete(&m, doc)
+		}
+		if err == nil && (doc.IssuerURL != "https://as" || !strings.HasPrefix(m.JWKSURI, "https://")) {
+			t.Errorf("adopted %+v of %q", m, doc.IssuerURL)
 		}
 	})
 }

@@ -73,7 +73,7 @@ func (s *Server) replaceKeys(ctx context.Context) (time.Duration, error) {
 	}
 	s.keys.Store(set)
 	if alarm != nil {
-		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", alarm)
+		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", line(alarm.Error()))
 		if s.hooks.Keys != nil {
 			s.hooks.Keys(s.cfg.Issuer, alarm)
 		}
@@ -86,10 +86,7 @@ func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause
 	if uri == "" {
 		return nil, nil, 0, errors.New("no jwks_uri yet")
 	}
-	body, header, status, err := s.fetch(ctx, uri, maxKeySetBytes)
-	if err == nil && status != http.StatusOK {
-		err = fmt.Errorf("got status %d, want 200", status)
-	}
+	body, header, err := s.fetch(ctx, uri, maxKeySetBytes)
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
 	}
@@ -98,10 +95,10 @@ func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause
 		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
 	}
 	if len(keys) == 0 {
-		return nil, nil, 0, fmt.Errorf("%s: no usable key (%w)", uri, errors.Join(skipped, alarm, errors.New("of those published")))
+		return nil, nil, 0, fmt.Errorf("%s: no usable key among %s", uri, line(fmt.Sprintf("those published: %v", errors.Join(skipped, alarm))))
 	}
 	if skipped != nil {
-		s.log.Warn("some keys of the JWKS are not usable", "error", skipped)
+		s.log.Warn("some keys of the JWKS are not usable", "error", line(skipped.Error()))
 	}
 	return index(keys, s.now()), alarm, s.pause(header), nil
 }

@@ -69,105 +69,128 @@ func (s *Server) refreshMetadata(ctx context.Context) (time.Duration, error) {
 	}
 	before := s.metadata.Swap(found)
 	if s.cfg.JWKSURI == "" && (before == nil || before.JWKSURI != found.JWKSURI) {
-		select {
-		case s.newURI <- struct{}{}:
-		default: // already said
-		}
+		s.announceURI()
 	}
 	return pause, nil
 }
 
-// fetchMetadata asks one candidate after the other. Only a client error leads
-// on to the next: neither an outage nor a document that is wrong may choose
-// which document counts (D-05, D-07).
+// fetchMetadata asks one candidate after the other, until nothing is missing.
+// Whatever is no valid document of this issuer leads on to the next (D-07):
+// every candidate is held to the same issuer, so going on never chooses another
+// one (D-05). The time is bounded by RequestTimeout for each of few candidates.
 func (s *Server) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, error) {
-	var tried []string
-	for _, url := range candidates(s.cfg.Issuer) {
-		body, header, status, err := s.fetch(ctx, url, maxMetadataBytes)
-		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", url, err)
+	m := &Metadata{Issuer: s.cfg.Issuer, JWKSURI: s.cfg.JWKSURI, IntrospectionEndpoint: s.cfg.IntrospectionEndpoint, TokenEndpoint: s.cfg.TokenEndpoint}
+	pause := s.cfg.RefreshInterval
+	var wrong []string
+	for _, url := range s.cfg.candidates() {
+		doc, header, err := s.fetchDocument(ctx, url)
+		if ctx.Err() != nil && err != nil {
+			return nil, 0, err
 		}
-		if status != http.StatusOK {
-			tried = append(tried, fmt.Sprintf("%s: %d", url, status))
-			continue
+		if err == nil {
+			pause = min(pause, s.pause(header))
+			if err = s.complete(m, doc); err == nil {
+				m.Fetched = s.now()
+				return m, pause, nil
+			}
 		}
-		m, err := s.adopt(body, header)
-		if err != nil {
-			return nil, 0, fmt.Errorf("%s: %w", url, err)
-		}
-		return m, s.pause(header), nil
+		wrong = append(wrong, url+": "+err.Error())
 	}
-	return nil, 0, fmt.Errorf("no metadata document (%s)", strings.Join(tried, ", "))
+	return nil, 0, fmt.Errorf("no usable metadata: %s (metadata_url, or %s, would do without them)",
+		strings.Join(wrong, "; "), s.cfg.needed())
 }
 
-// fetch gets url once. Statuses are 200 and those client errors that mean
-// "not here"; all else is an error.
-func (s *Server) fetch(ctx context.Context, url string, limit int64) ([]byte, http.Header, int, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, nil, 0, err
+func (c Config) candidates() []string {
+	if c.MetadataURL != "" {
+		return []string{c.MetadataURL}
 	}
-	req.Header.Set("Accept", "application/json")
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	body, err := safehttp.Read(resp, limit)
-	switch status := resp.StatusCode; {
-	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
-		return nil, nil, 0, fmt.Errorf("got status %d, want 200", status)
-	case status >= 400 && status < 500:
-		return nil, nil, status, nil
-	case status != http.StatusOK:
-		return nil, nil, 0, fmt.Errorf("got status %d, want 200", status)
-	case err != nil:
-		return nil, nil, 0, err
-	}
-	return body, resp.Header, http.StatusOK, nil
+	return candidates(c.Issuer)
 }
 
-// adopt makes Metadata of a document that names the right issuer and has all
-// that is needed.
-func (s *Server) adopt(body []byte, header http.Header) (*Metadata, error) {
-	if kind := safehttp.MediaType(header); kind != "application/json" { // D-08: an HTML page is no document
-		return nil, fmt.Errorf("got content type %q, want application/json", kind)
-	}
+// fetchDocument fetches a document that names the right issuer.
+func (s *Server) fetchDocument(ctx context.Context, url string) (document, http.Header, error) {
 	var doc document
-	if err := json.Unmarshal(body, &doc); err != nil {
-		return nil, errors.New("not a strict JSON object with the members of RFC 8414")
+	body, header, err := s.fetch(ctx, url, maxMetadataBytes)
+	if err != nil {
+		return doc, nil, err
+	}
+	doc, err = s.read(body, header)
+	return doc, header, err
+}
+
+// read holds a body to what a metadata document is. The issuer in it is the
+// proof; the content type is not: documents lie on file servers too. A page of
+// HTML is none, whatever it says (D-08).
+func (s *Server) read(body []byte, header http.Header) (document, error) {
+	var doc document
+	switch kind := safehttp.MediaType(header); kind {
+	case "text/html", "application/xhtml+xml":
+		return doc, fmt.Errorf("got content type %q, want application/json", kind)
+	}
+	if err := json.Unmarshal(body, &doc); err != nil { // its text could quote the body
+		return doc, errors.New("not a strict JSON object with the members of RFC 8414")
 	}
 	if doc.IssuerURL != s.cfg.Issuer { // D-05, RFC 8414 §3.3
-		return nil, fmt.Errorf("got issuer %.200q, want %q", doc.IssuerURL, s.cfg.Issuer)
+		return doc, fmt.Errorf("got issuer %.200q, want %q", doc.IssuerURL, s.cfg.Issuer)
 	}
+	return doc, nil
+}
+
+// complete fills in what m does not have yet. Its error says what is needed
+// and still missing, for the next candidate to give (D-11).
+func (s *Server) complete(m *Metadata, doc document) error {
 	if s.cfg.MutualTLS && doc.Aliases.Introspection != "" {
 		doc.Introspection = doc.Aliases.Introspection
 	}
-	m := &Metadata{Issuer: doc.IssuerURL, Fetched: s.now()}
-	var errs []error
-	for _, e := range []struct {
-		name            string
-		to              *string
-		given, override string
-		needed          bool
-	}{
-		{"jwks_uri", &m.JWKSURI, doc.JWKSURL, s.cfg.JWKSURI, s.cfg.NeedKeys},
-		{"introspection_endpoint", &m.IntrospectionEndpoint, doc.Introspection, s.cfg.IntrospectionEndpoint, s.cfg.NeedIntrospection},
-		{"token_endpoint", &m.TokenEndpoint, doc.TokenURL, s.cfg.TokenEndpoint, s.cfg.NeedToken},
-	} {
-		*e.to = e.given
-		if e.override != "" {
-			*e.to = e.override
-		}
-		if !e.needed {
+	var errs []string
+	for _, e := range s.cfg.endpoints() {
+		to := e.of(m)
+		if *to != "" {
 			continue
 		}
-		if *e.to == "" {
-			errs = append(errs, fmt.Errorf("no %s, and none is configured", e.name)) // D-11
-		} else if err := safehttp.CheckURL(*e.to, s.cfg.InsecureHTTP); err != nil {
-			errs = append(errs, fmt.Errorf("%s %w", e.name, err)) // D-12
+		given := e.given(doc)
+		if given == "" {
+			if e.needed {
+				errs = append(errs, "no "+e.name)
+			}
+			continue
 		}
+		if err := safehttp.CheckURL(given, s.cfg.InsecureHTTP); err != nil { // D-12
+			if e.needed {
+				errs = append(errs, e.name+" "+err.Error())
+			}
+			continue
+		}
+		*to = given
 	}
-	return m, errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.New(strings.Join(errs, ", "))
+	}
+	return nil
+}
+
+// endpoint is one that may be needed: how it is configured and where it is in
+// a document.
+type endpoint struct {
+	name, configured string
+	needed           bool
+	of               func(*Metadata) *string
+	given            func(document) string
+}
+
+func (c Config) endpoints() []endpoint {
+	return []endpoint{
+		{
+			"jwks_uri", c.JWKSURI, c.NeedKeys,
+			func(m *Metadata) *string { return &m.JWKSURI }, func(d document) string { return d.JWKSURL },
+		},
+		{
+			"introspection_endpoint", c.IntrospectionEndpoint, c.NeedIntrospection,
+			func(m *Metadata) *string { return &m.IntrospectionEndpoint }, func(d document) string { return d.Introspection },
+		},
+		{
+			"token_endpoint", c.TokenEndpoint, c.NeedToken,
+			func(m *Metadata) *string { return &m.TokenEndpoint }, func(d document) string { return d.TokenURL },
+		},
+	}
 }

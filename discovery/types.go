@@ -21,6 +21,10 @@ var (
 type Config struct {
 	Issuer string // compared byte for byte
 
+	// MetadataURL is where the metadata is fetched, and nowhere else; empty: at
+	// the well-known places of the issuer.
+	MetadataURL string
+
 	// Overrides of what discovery would find. With every needed one given, no
 	// discovery takes place.
 	JWKSURI, IntrospectionEndpoint, TokenEndpoint string
@@ -28,6 +32,10 @@ type Config struct {
 	NeedKeys, NeedIntrospection, NeedToken bool
 
 	MutualTLS bool // a client certificate is presented: RFC 8705 §5 has endpoints for that
+
+	// Whom the client of [Options] trusts, and what it presents. They are here to
+	// be compared: what was fetched under other anchors is not inherited.
+	CAFile, ClientCertFile, ClientKeyFile string
 
 	RequestTimeout time.Duration // of one call
 	InsecureHTTP   bool          // allow http:// for loopback addresses
