@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -40,7 +41,8 @@ type Options struct {
 	CAFile       string        // trust anchors instead of the system's; re-read when it changes
 	InsecureHTTP bool          // allow http:// for loopback addresses
 
-	// ClientCertificate is asked at each TLS handshake; nil: none is presented.
+	// ClientCertificate is asked at each call, and has to return the same pointer
+	// while the certificate is the same; nil: none is presented.
 	ClientCertificate func() (*tls.Certificate, error)
 
 	Log *slog.Logger
@@ -48,26 +50,20 @@ type Options struct {
 
 // New returns a client of its own connections.
 func New(o Options) (*http.Client, error) {
-	t := &transport{insecureHTTP: o.InsecureHTTP, certificate: o.ClientCertificate, dialer: net.Dialer{Timeout: dialTimeout, ControlContext: refuse}}
+	t := &transport{
+		insecureHTTP: o.InsecureHTTP,
+		certificate:  func() (*tls.Certificate, error) { return nil, nil },
+		anchors:      func() *x509.CertPool { return nil }, // the system's
+	}
+	if o.ClientCertificate != nil {
+		t.certificate = o.ClientCertificate
+	}
 	if o.CAFile != "" {
 		anchors, err := livefile.Open(o.CAFile, o.Log, parseAnchors)
 		if err != nil {
 			return nil, err
 		}
 		t.anchors = anchors.Value
-	}
-	t.base = &http.Transport{
-		DialContext:            t.dialPlain,
-		DialTLSContext:         t.dialTLS,
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true, // a small answer must not become a large one
-		MaxConnsPerHost:        maxConnsPerHost,
-		MaxIdleConnsPerHost:    maxIdleConnsPerHost,
-		IdleConnTimeout:        idleConnTimeout,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-		// A connection that died in silence is given up, instead of every call
-		// timing out on it.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	return &http.Client{
 		Transport: t,
@@ -79,47 +75,104 @@ func New(o Options) (*http.Client, error) {
 }
 
 type transport struct {
-	base         *http.Transport
-	dialer       net.Dialer
 	insecureHTTP bool
-	anchors      func() *x509.CertPool // nil: the system's
+	anchors      func() *x509.CertPool
 	certificate  func() (*tls.Certificate, error)
+
+	mu      sync.Mutex
+	current *connections
 }
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := checkURL(r.URL, t.insecureHTTP); err != nil {
+	base, err := t.base(r.URL)
+	if err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
 		return nil, err
 	}
-	return t.base.RoundTrip(r)
+	return base.RoundTrip(r)
+}
+
+// base returns the connections for a request to u. The anchors are looked at
+// under the lock, so that no call brings back those of before.
+func (t *transport) base(u *url.URL) (*http.Transport, error) {
+	if err := checkURL(u, t.insecureHTTP); err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	certificate, err := t.certificate()
+	if err != nil {
+		return nil, err
+	}
+	anchors := t.anchors()
+	if c := t.current; c != nil {
+		if c.anchors == anchors && c.certificate == certificate {
+			return c.base, nil
+		}
+		c.base.CloseIdleConnections()
+	}
+	t.current = connect(anchors, certificate)
+	return t.current.base, nil
 }
 
 // CloseIdleConnections is found by http.Client.CloseIdleConnections.
-func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+func (t *transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.current != nil {
+		t.current.base.CloseIdleConnections()
+	}
+}
+
+// connections are those that were made with one set of trust anchors and one
+// client certificate. When either changes, other ones take their place: what
+// anchors of before have verified is good for the calls under way, and for no
+// new one.
+type connections struct {
+	base        *http.Transport
+	dialer      net.Dialer
+	anchors     *x509.CertPool   // nil: the system's
+	certificate *tls.Certificate // nil: none is presented
+}
+
+func connect(anchors *x509.CertPool, certificate *tls.Certificate) *connections {
+	c := &connections{anchors: anchors, certificate: certificate, dialer: net.Dialer{Timeout: dialTimeout, ControlContext: refuse}}
+	c.base = &http.Transport{
+		DialContext:            c.dialPlain,
+		DialTLSContext:         c.dialTLS,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true, // a small answer must not become a large one
+		MaxConnsPerHost:        maxConnsPerHost,
+		MaxIdleConnsPerHost:    maxIdleConnsPerHost,
+		IdleConnTimeout:        idleConnTimeout,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		// A connection that died in silence is given up, instead of every call
+		// timing out on it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+	return c
+}
 
 // dialPlain serves http://, which CheckURL allows for loopback names only; the
 // address that such a name resolves to is held to the same.
-func (t *transport) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
-	d := t.dialer
+func (c *connections) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
+	d := c.dialer
 	d.ControlContext = onlyLoopback
 	return d.DialContext(ctx, network, address)
 }
 
-func (t *transport) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
+func (c *connections) dialTLS(ctx context.Context, network, address string) (net.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, NextProtos: []string{"h2", "http/1.1"}}
-	if t.anchors != nil {
-		config.RootCAs = t.anchors()
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: c.anchors, NextProtos: []string{"h2", "http/1.1"}}
+	if c.certificate != nil {
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate, nil }
 	}
-	if t.certificate != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.certificate() }
-	}
-	d := &tls.Dialer{NetDialer: &t.dialer, Config: config}
+	d := &tls.Dialer{NetDialer: &c.dialer, Config: config}
 	return d.DialContext(ctx, network, address)
 }
 
