@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 		"invalid, all at once": {[]string{"validate", "--config=" + in("bad.yaml")}, 1, "", `bad.yaml:1:8: auth.issuer: "http" is not allowed`},
 		"no file":              {[]string{"validate", "--config=" + in("none.yaml")}, 1, "", "no such file"},
 		"serve, invalid":       {[]string{"serve", "--config=" + in("bad.yaml")}, 1, "", "nope: unknown key"},
-		"online":               {[]string{"validate", "--online", good}, 0, "introspection: our credentials are accepted", ""},
+		"online":               {[]string{"validate", "--online", good}, 0, "introspection: " + as.URL() + "/introspect: our credentials are accepted", ""},
 		"online, wrong secret": {[]string{"validate", "--online", "--config=" + in("secret.yaml")}, 1, "", "credentials are refused"},
 		"online, down":         {[]string{"validate", "--online", "--config=" + in("down.yaml")}, 1, "", "http://127.0.0.1:1"},
 		"health, nobody":       {[]string{"health", "--address=127.0.0.1:1"}, 1, "", "connection refused"},

@@ -82,6 +82,7 @@ type Issuer struct {
 	TokenEndpoint         string            `yaml:"token_endpoint"`
 	ClientScopes          []string          `yaml:"client_scopes"`
 	IntrospectionResponse string            `yaml:"introspection_response"`
+	MetadataURL           string            `yaml:"metadata_url"`
 	JWKSURI               string            `yaml:"jwks_uri"`
 	IntrospectionEndpoint string            `yaml:"introspection_endpoint"`
 	RequiredScopes        []string          `yaml:"required_scopes"`

@@ -96,6 +96,8 @@ issuers:
     token_validation: introspection
     client_auth_method: none
     opaque_token_prefix: b_
+    metadata_url: https://b.internal/metadata
+    ca_file: ""
 cache: {max_entries: 10, ttl: 0s, negative_ttl: 1s, stale_if_error: 2s}
 jwks: {refresh_interval: 1m, min_refresh_interval: 1s, max_stale: 1h}
 headers: {x-user: org.user}
@@ -134,11 +136,33 @@ func TestEveryKey(t *testing.T) {
 	if got := c.Validation(0).Cache.MaxEntries; got != 5 {
 		t.Errorf("got %d entries for each of two issuers, want 5", got)
 	}
-	if d := c.Discovery(1); d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour {
+	if d := c.Discovery(1); d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour || d.MetadataURL != "https://b.internal/metadata" {
 		t.Errorf("got %+v", d)
 	}
 	if len(c.Warnings()) != 2 {
 		t.Errorf("got warnings %q", c.Warnings())
+	}
+}
+
+func TestTrustIsPlumbed(t *testing.T) { // all that decides whom we trust reaches the room that compares it
+	const auth = "auth: {issuer: 'https://a.example.com', audience: a, token_validation: introspection, client_id: gate, "
+	dir := t.TempDir()
+	certificate, key := filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
+	i := Issuer{
+		Issuer: "https://a", TokenValidation: "introspection", ClientAuthMethod: "tls_client_auth",
+		CAFile: "/ca.pem", ClientCertFile: certificate, ClientKeyFile: key,
+	}
+	d := (&Config{Issuers: []Issuer{i}}).Discovery(0)
+	if d.CAFile != "/ca.pem" || d.ClientCertFile != certificate || d.ClientKeyFile != key {
+		t.Errorf("got %+v", d)
+	}
+	i.ClientAuthMethod = "private_key_jwt" // its key is no part of a connection
+	if d := (&Config{Issuers: []Issuer{i}}).Discovery(0); d.ClientCertFile != "" || d.ClientKeyFile != "" {
+		t.Errorf("got %+v", d)
+	}
+	identifier := strings.Replace(auth, "https://a.example.com", "accounts.google.com", 1) + "client_secret: x, introspection_endpoint: 'https://a/introspect'}\n"
+	if _, err := load(t, "a.yaml", identifier); err != nil {
+		t.Errorf("an identifier that is no URL: %v", err)
 	}
 }
 
@@ -152,6 +176,8 @@ func TestMistakes(t *testing.T) {
 		"unknown key":       {"a.yaml", auth + "  jwks_url: https://x\n", []string{":4:3: auth.jwks_url: unknown key, did you mean jwks_uri?"}},
 		"unknown, top":      {"a.yaml", auth + "zzz: 1\n", []string{":4:1: zzz: unknown key\n"}},
 		"both":              {"a.yaml", auth + "issuers: []\n", []string{":4:1: issuers: given together with auth"}},
+		"metadata_url":      {"a.yaml", auth + "  metadata_url: http://as.internal/metadata\n", []string{`:4:3: auth.metadata_url: "http" is not allowed, use https`}},
+		"any text":          {"a.yaml", strings.Replace(auth, "https://a.example.com", "accounts.google.com", 1), []string{`:2:3: auth.issuer: has no host, want an absolute URL; with jwks_uri it may be any text`}},
 		"type of value":     {"a.yaml", auth + "  clock_skew: 5\n", []string{":4:3: auth.clock_skew: got a number, want a duration"}},
 		"null":              {"a.yaml", auth + "rules:\n", []string{":4:1: rules: got nothing, want a list"}},
 		"text for a flag":   {"a.yaml", auth + "forward_token: \"yes\"\n", []string{":4:1: forward_token: got a string, want true or false"}},

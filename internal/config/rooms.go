@@ -11,8 +11,9 @@ import (
 func (c *Config) Discovery(n int) discovery.Config {
 	i := c.Issuers[n]
 	introspects := i.TokenValidation != string(validation.StrategyJWT)
-	return discovery.Config{
+	d := discovery.Config{
 		Issuer:                i.Issuer,
+		MetadataURL:           i.MetadataURL,
 		JWKSURI:               i.JWKSURI,
 		IntrospectionEndpoint: i.IntrospectionEndpoint,
 		TokenEndpoint:         i.TokenEndpoint,
@@ -20,12 +21,17 @@ func (c *Config) Discovery(n int) discovery.Config {
 		NeedIntrospection:     introspects,
 		MutualTLS:             introspects && i.ClientAuthMethod == validation.AuthTLS,
 		NeedToken:             introspects && i.ClientAuthMethod == validation.AuthBearer,
+		CAFile:                i.CAFile,
 		RequestTimeout:        i.RequestTimeout,
 		InsecureHTTP:          i.InsecureHTTP,
 		RefreshInterval:       c.JWKS.RefreshInterval,
 		MinRefreshInterval:    c.JWKS.MinRefreshInterval,
 		MaxStale:              c.JWKS.MaxStale,
 	}
+	if d.MutualTLS {
+		d.ClientCertFile, d.ClientKeyFile = i.ClientCertFile, i.ClientKeyFile
+	}
+	return d
 }
 
 // Validation returns what the room validation needs for the nth issuer. The

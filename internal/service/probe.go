@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/trace"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -41,28 +43,56 @@ type Probe struct {
 }
 
 // Probe tries what every issuer is needed for: metadata and keys, and one
-// introspection call with a token that nobody issued, which shows whether our
-// credentials are accepted.
+// introspection call with a token that nobody issued. It says what happened and
+// no more.
 func (s *Service) Probe(ctx context.Context) []Probe {
 	s.mu.Lock()
 	units := s.units
 	s.mu.Unlock()
 	var all []Probe
 	for _, u := range units {
-		name := u.discovery.Issuer
-		if err := u.server.Ready(); err != nil {
-			all = append(all, Probe{name, "metadata and keys", err})
-			continue
-		}
-		all = append(all, Probe{name, "metadata and keys: fetched", nil})
-		if !u.discovery.NeedIntrospection {
-			continue
-		}
-		p := Probe{name, "introspection: our credentials are accepted", nil}
-		if _, err := u.issuer.Validate(ctx, u.validation.OpaqueTokenPrefix+"probe"+rand.Text()); errors.Is(err, validation.ErrUnavailable) {
-			p.What, p.Err = "introspection", err
-		}
-		all = append(all, p)
+		all = append(all, u.probe(ctx)...)
 	}
 	return all
+}
+
+func (u *unit) probe(ctx context.Context) []Probe {
+	name := u.discovery.Issuer
+	if err := u.server.Ready(); err != nil {
+		return []Probe{{name, "metadata and keys", err}}
+	}
+	m, err := u.server.Metadata()
+	if err != nil {
+		return []Probe{{name, "metadata", err}}
+	}
+	what := "metadata: fetched"
+	if m.Fetched.IsZero() {
+		what = "metadata: configured, not fetched"
+	}
+	all := []Probe{{name, what, nil}}
+	if u.discovery.NeedKeys && m.JWKSURI != "" {
+		all = append(all, Probe{name, "keys: fetched from " + m.JWKSURI, nil})
+	}
+	if u.discovery.NeedIntrospection {
+		what, err := u.probeIntrospection(ctx)
+		all = append(all, Probe{name, "introspection: " + m.IntrospectionEndpoint + ": " + what, err})
+	}
+	return all
+}
+
+// probeIntrospection says that our credentials are accepted only where some were
+// given, and where the endpoint went as far as to look at the token.
+func (u *unit) probeIntrospection(ctx context.Context) (string, error) {
+	ctx, recorder := trace.With(ctx)
+	_, err := u.issuer.Validate(ctx, u.validation.OpaqueTokenPrefix+"probe"+rand.Text())
+	judged := slices.ContainsFunc(recorder.Steps(), func(s trace.Step) bool {
+		return s.Name == "introspection" && (s.Detail == "active" || s.Detail == "inactive")
+	})
+	switch {
+	case errors.Is(err, validation.ErrUnavailable):
+		return "no answer that could be used", err
+	case judged && u.validation.ClientAuthMethod != validation.AuthNone:
+		return "our credentials are accepted", nil
+	}
+	return "the endpoint answers", nil
 }

@@ -2,7 +2,10 @@ package service_test
 
 import (
 	"context"
+	"encoding/pem"
+	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +14,7 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/devissuer"
@@ -155,6 +159,119 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	}
 	if got := reason(t, svc, token); got != "allowed" || as.Calls(devissuer.PathIntrospection) != 3 {
 		t.Errorf("got %s after %d calls: the cache of another configuration was used", got, as.Calls(devissuer.PathIntrospection))
+	}
+}
+
+// A reload that changes whom we trust: neither keys nor answers of before count.
+func TestReloadForgetsWhatOthersSaid(t *testing.T) {
+	as, other := newIssuer(t), newIssuer(t)
+	other.Behave("/inside", devissuer.Behaviour{
+		Status: 200, Body: fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q,"introspection_endpoint":%q}`, as.URL(), other.URL()+devissuer.PathJWKS, other.URL()+devissuer.PathIntrospection),
+	})
+	anchors := httptest.NewTLSServer(nil)
+	defer anchors.Close()
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: anchors.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	jwt, opaque := as.JWT(claims{"aud": "api"}), as.Opaque("", claims{"aud": "api"})
+	for name, tc := range map[string]struct {
+		change         func(*config.Issuer)
+		jwt, opaque    string
+		fetched, asked int // once more, of as
+	}{
+		"nothing":                {func(i *config.Issuer) { i.RequestTimeout += time.Second }, "allowed", "allowed", 0, 0},
+		"introspection_endpoint": {func(i *config.Issuer) { i.IntrospectionEndpoint = other.URL() + devissuer.PathIntrospection }, "allowed", "inactive", 1, 0},
+		"jwks_uri":               {func(i *config.Issuer) { i.JWKSURI = other.URL() + devissuer.PathJWKS }, "unknown_key", "allowed", 0, 1},
+		"metadata_url":           {func(i *config.Issuer) { i.MetadataURL = other.URL() + "/inside" }, "unknown_key", "inactive", 0, 0},
+		"ca_file":                {func(i *config.Issuer) { i.CAFile = file }, "allowed", "allowed", 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			svc := newService(t, configuration(t, as.URL(), ""))
+			for _, token := range []string{jwt, opaque} {
+				if got := reason(t, svc, token); got != "allowed" {
+					t.Fatalf("got %s", got)
+				}
+			}
+			fetched, asked := as.Calls(devissuer.PathJWKS), as.Calls(devissuer.PathIntrospection)
+			changed := configuration(t, as.URL(), "")
+			tc.change(&changed.Issuers[0])
+			if err := svc.Apply(changed); err != nil {
+				t.Fatal(err)
+			}
+			svc.Settle(t.Context(), 10*time.Second)
+			if got := reason(t, svc, jwt); got != tc.jwt {
+				t.Errorf("JWT: got %s, want %s", got, tc.jwt)
+			}
+			if got := reason(t, svc, opaque); got != tc.opaque {
+				t.Errorf("opaque: got %s, want %s", got, tc.opaque)
+			}
+			// With keys inherited they are still fetched once, in the background.
+			if got := as.Calls(devissuer.PathJWKS) - fetched; got < tc.fetched {
+				t.Errorf("got %d fetches of the keys, want %d", got, tc.fetched)
+			}
+			if got := as.Calls(devissuer.PathIntrospection) - asked; got != tc.asked {
+				t.Errorf("got %d introspection calls, want %d", got, tc.asked)
+			}
+		})
+	}
+}
+
+func TestProbeSaysWhatHappened(t *testing.T) {
+	as := newIssuer(t)
+	configured := "jwks_uri: '" + as.URL() + devissuer.PathJWKS + "', introspection_endpoint: '" + as.URL() + devissuer.PathIntrospection + "', "
+	endpoint := "introspection: " + as.URL() + devissuer.PathIntrospection + ": "
+	for name, tc := range map[string]struct {
+		auth   string
+		answer devissuer.Behaviour // of the introspection endpoint
+		want   []string
+		err    string
+	}{
+		"discovered": {"client_id: gate, client_secret: s3cret, ", devissuer.Behaviour{},
+			[]string{"metadata: fetched", "keys: fetched from " + as.URL() + "/jwks", endpoint + "our credentials are accepted"}, ""},
+		"configured": {configured + "client_id: gate, client_secret: s3cret, ", devissuer.Behaviour{},
+			[]string{"metadata: configured, not fetched", "keys: fetched from " + as.URL() + "/jwks", endpoint + "our credentials are accepted"}, ""},
+		"nobody authenticates": {"client_auth_method: none, ", devissuer.Behaviour{Status: 200, Body: `{"active":false}`},
+			[]string{"metadata: fetched", "keys: fetched from " + as.URL() + "/jwks", endpoint + "the endpoint answers"}, ""},
+		"the token is refused unseen": {"client_id: gate, client_secret: s3cret, ", devissuer.Behaviour{Status: 400, Body: `{"error":"invalid_request"}`},
+			[]string{"metadata: fetched", "keys: fetched from " + as.URL() + "/jwks", endpoint + "the endpoint answers"}, ""},
+		"wrong secret": {"client_id: gate, client_secret: wrong, ", devissuer.Behaviour{},
+			[]string{"metadata: fetched", "keys: fetched from " + as.URL() + "/jwks", endpoint + "no answer that could be used"}, "our credentials are refused"},
+		"nowhere": {"metadata_url: '" + as.URL() + "/nowhere', client_id: gate, client_secret: s3cret, ", devissuer.Behaviour{},
+			[]string{"metadata and keys"}, as.URL() + "/nowhere: got status 404"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			as.Behave(devissuer.PathIntrospection, tc.answer)
+			path := filepath.Join(t.TempDir(), "a.yaml")
+			content := "auth: {issuer: '" + as.URL() + "', audience: api, token_validation: both, " + tc.auth + "insecure_http: true}\n"
+			if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cfg, err := config.Load(path, os.LookupEnv)
+			if err != nil {
+				t.Fatal(err)
+			}
+			svc := service.New(slog.New(slog.DiscardHandler), metrics.New("test", "test"))
+			t.Cleanup(svc.Close)
+			if err := svc.Apply(cfg); err != nil {
+				t.Fatal(err)
+			}
+			svc.Settle(t.Context(), 10*time.Second)
+			var got []string
+			for _, p := range svc.Probe(t.Context()) {
+				got = append(got, p.What)
+				if p.Err != nil && (tc.err == "" || !strings.Contains(p.Err.Error(), tc.err)) {
+					t.Errorf("%s: got %v, want %q", p.What, p.Err, tc.err)
+				}
+				err = p.Err
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Error(diff)
+			}
+			if (err != nil) != (tc.err != "") {
+				t.Errorf("got %v, want %q", err, tc.err)
+			}
+		})
 	}
 }
 

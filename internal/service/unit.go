@@ -36,7 +36,7 @@ func (s *Service) newUnit(cfg *config.Config, i int) (*unit, error) {
 	}
 	u.client, err = safehttp.New(safehttp.Options{
 		Timeout:           u.validation.RequestTimeout,
-		CAFile:            u.validation.CAFile,
+		CAFile:            u.discovery.CAFile,
 		InsecureHTTP:      u.validation.InsecureHTTP,
 		ClientCertificate: certificate,
 		Log:               log,
@@ -52,13 +52,20 @@ func (s *Service) newUnit(cfg *config.Config, i int) (*unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
-	for _, before := range s.units {
-		if before.discovery.Issuer == u.discovery.Issuer {
+	u.inherit(s.units)
+	return u, nil
+}
+
+// inherit takes over what the unit of the same issuer has found out, unless
+// something changed that decides whom we trust: then neither its keys nor its
+// answers count any longer.
+func (u *unit) inherit(units []*unit) {
+	for _, before := range units {
+		if u.discovery.SameTrust(before.discovery) {
 			u.server.Inherit(before.server)
 			u.issuer.Inherit(before.issuer)
 		}
 	}
-	return u, nil
 }
 
 // start runs the unit's background work until stop.
