@@ -82,11 +82,14 @@ func readToken(file string, stdin io.Reader) (string, error) {
 }
 
 func explainRequest(ctx context.Context, path string, r explain.Request) (*explain.Walk, error) {
-	_, svc, err := online(ctx, path)
+	cfg, svc, err := online(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	defer svc.Close()
+	for _, i := range cfg.Issuers {
+		r.Issuers = append(r.Issuers, i.Issuer)
+	}
 	return explain.Run(ctx, svc.Checks(), r)
 }
 

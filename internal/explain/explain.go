@@ -26,14 +26,17 @@ type Request struct {
 	Method, Host, Path string
 	Token              string // without the scheme; empty sends no Authorization
 	Rule               string // as context_extensions would name it; empty matches
+
+	Issuers []string // that are configured; hints look for one like the token's
 }
 
 // Walk is what happened to a request.
 type Walk struct {
 	Steps    []trace.Step    `json:"steps"`
 	Reason   string          `json:"reason"`
-	Allowed  bool            `json:"allowed"`  // or answered with a document
-	Response json.RawMessage `json:"response"` // the CheckResponse
+	Allowed  bool            `json:"allowed"`        // or answered with a document
+	Hint     string          `json:"hint,omitempty"` // the setting that would change it
+	Response json.RawMessage `json:"response"`       // the CheckResponse
 }
 
 // Checker is met by the Check server of package envoy.
@@ -57,9 +60,11 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 		return nil, fmt.Errorf("response: %w", err)
 	}
 	reason := response.GetDynamicMetadata().GetFields()["reason"].GetStringValue()
+	steps := recorder.Steps()
 	return &Walk{
-		Steps:    recorder.Steps(),
+		Steps:    steps,
 		Reason:   reason,
+		Hint:     walked{steps, r.Token, r.Issuers}.hint(reason),
 		Allowed:  response.GetOkResponse() != nil || reason == authz.Metadata.String(),
 		Response: compact.Bytes(),
 	}, nil
@@ -90,7 +95,11 @@ func (w *Walk) Text(out io.Writer) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "\nreason: %s\nresponse: %s\n", w.Reason, w.Response)
+	hint := ""
+	if w.Hint != "" {
+		hint = "hint: " + printable(w.Hint) + "\n"
+	}
+	_, err := fmt.Fprintf(out, "\nreason: %s\n%sresponse: %s\n", w.Reason, hint, w.Response)
 	return err
 }
 

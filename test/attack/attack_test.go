@@ -244,8 +244,8 @@ func TestAttacks(t *testing.T) {
 			f.expect(t, harness.Check("GET", "api.example.com", strings.TrimPrefix(path, "-"), headers, a.extensions), a.want)
 		})
 	}
-	if calls := f.one.Calls(devissuer.PathJWKS); calls > 2 {
-		t.Errorf("the attacks caused %d fetches of the keys (J-27)", calls)
+	if calls := f.one.Calls(devissuer.PathJWKS); calls > 1+3 { // at the start, and a burst
+		t.Errorf("the attacks caused %d fetches of the keys (J-27)", calls-1)
 	}
 	f.expect(t, harness.Check("GET", "api.example.com", "/", map[string]string{"authorization": bearer(good)}, nil), "allowed")
 	if logs := f.service.String(); strings.Contains(logs, parts[1]) || strings.Contains(logs, "s3cret") || strings.Contains(logs, "never-issued") {
