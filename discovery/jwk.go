@@ -162,7 +162,7 @@ func (k jwk) public() (crypto.PublicKey, error) {
 // fits says whether the key can verify signatures of alg: a key that names an
 // algorithm is used with that one only (RFC 8725 §3.1).
 func (k Key) fits(alg string) bool {
-	if k.Algorithm != "" && k.Algorithm != alg {
+	if k.Algorithm != "" && polymorphic(k.Algorithm) != polymorphic(alg) {
 		return false
 	}
 	switch public := k.Public.(type) {
@@ -173,7 +173,19 @@ func (k Key) fits(alg string) bool {
 			alg == "ES384" && public.Curve == elliptic.P384() ||
 			alg == "ES512" && public.Curve == elliptic.P521()
 	case ed25519.PublicKey:
-		return alg == "EdDSA"
+		return polymorphic(alg) == edDSA
 	}
 	return false
+}
+
+const edDSA = "EdDSA"
+
+// polymorphic returns the older name of an algorithm that has two: RFC 9864
+// §2.2 calls EdDSA with a key on the curve Ed25519 by the name of the curve, and
+// the signatures are the same.
+func polymorphic(alg string) string {
+	if alg == "Ed25519" {
+		return edDSA
+	}
+	return alg
 }

@@ -74,8 +74,12 @@ func (u *unit) probe(ctx context.Context) []Probe {
 		all = append(all, Probe{name, "keys: fetched from " + m.JWKSURI, nil})
 	}
 	if u.discovery.NeedIntrospection {
+		where := m.IntrospectionEndpoint
+		if u.discovery.NeedToken {
+			where += ", with a token from " + m.TokenEndpoint
+		}
 		what, err := u.probeIntrospection(ctx)
-		all = append(all, Probe{name, "introspection: " + m.IntrospectionEndpoint + ": " + what, err})
+		all = append(all, Probe{name, "introspection: " + where + ": " + what, err})
 	}
 	return all
 }

@@ -2,14 +2,20 @@ package service_test
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -217,6 +223,59 @@ func TestReloadForgetsWhatOthersSaid(t *testing.T) {
 	}
 }
 
+// An issuer of which every endpoint is configured is compared and never asked.
+func TestIssuerThatIsNoURL(t *testing.T) {
+	as := newIssuer(t)
+	var audience atomic.Value
+	asked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if parts := strings.Split(r.PostFormValue("client_assertion"), "."); len(parts) == 3 {
+			payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
+			audience.Store(string(payload))
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"active":true,"aud":"api","iss":"` + r.URL.Query().Get("iss") + `"}`))
+	}))
+	defer asked.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(as.Key().Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "k.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, issuer := range []string{"accounts.google.com", "https://accounts.google.com", "http://adfs.example.com/adfs/services/trust", "urn:example:as"} {
+		cfg := configuration(t, as.URL(), "")
+		i := &cfg.Issuers[0]
+		i.Issuer, i.ClientAuthMethod, i.ClientSecret, i.ClientKeyFile = issuer, "private_key_jwt", "", file
+		i.JWKSURI, i.IntrospectionEndpoint = as.URL()+devissuer.PathJWKS, asked.URL+"/?iss="+url.QueryEscape(issuer)
+		if err := errors.Join(cfg.Discovery(0).Validate(), cfg.Validation(0).Validate()); err != nil {
+			t.Fatal(err)
+		}
+		svc := newService(t, cfg)
+		almost := "https://" + issuer
+		if rest, ok := strings.CutPrefix(issuer, "https://"); ok { // go-oidc takes Google's without the scheme
+			almost = rest
+		}
+		for token, want := range map[string]string{
+			as.JWT(claims{"aud": "api", "iss": issuer}):   "allowed",
+			as.JWT(claims{"aud": "api", "iss": almost}):   "wrong_issuer",
+			as.JWT(claims{"aud": "api", "iss": as.URL()}): "wrong_issuer",
+			"opaque": "allowed",
+		} {
+			if got := reason(t, svc, token); got != want {
+				t.Errorf("%s: got %s, want %s", issuer, got, want)
+			}
+		}
+		if got, _ := audience.Load().(string); !strings.Contains(got, fmt.Sprintf(`"aud":%q`, issuer)) {
+			t.Errorf("got assertion %s, want the issuer as its audience", got)
+		}
+	}
+	if calls := as.Calls(devissuer.PathOAuth) + as.Calls(devissuer.PathOpenID); calls != 0 {
+		t.Errorf("got %d fetches of metadata, want none", calls)
+	}
+}
+
 func TestProbeSaysWhatHappened(t *testing.T) {
 	as := newIssuer(t)
 	configured := "jwks_uri: '" + as.URL() + devissuer.PathJWKS + "', introspection_endpoint: '" + as.URL() + devissuer.PathIntrospection + "', "
@@ -237,6 +296,9 @@ func TestProbeSaysWhatHappened(t *testing.T) {
 			[]string{"metadata: fetched", "keys: fetched from " + as.URL() + "/jwks", endpoint + "the endpoint answers"}, ""},
 		"wrong secret": {"client_id: gate, client_secret: wrong, ", devissuer.Behaviour{},
 			[]string{"metadata: fetched", "keys: fetched from " + as.URL() + "/jwks", endpoint + "no answer that could be used"}, "our credentials are refused"},
+		"bearer": {"client_auth_method: bearer, client_id: gate, client_secret: s3cret, ", devissuer.Behaviour{},
+			[]string{"metadata: fetched", "keys: fetched from " + as.URL() + "/jwks",
+				"introspection: " + as.URL() + "/introspect, with a token from " + as.URL() + "/token: our credentials are accepted"}, ""},
 		"nowhere": {"metadata_url: '" + as.URL() + "/nowhere', client_id: gate, client_secret: s3cret, ", devissuer.Behaviour{},
 			[]string{"metadata and keys"}, as.URL() + "/nowhere: got status 404"},
 	} {
