@@ -211,8 +211,8 @@ func TestWhichDocumentCounts(t *testing.T) {
 		"http is mended by the next":    {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"http://as.example.com/jwks"}`}, openid: then},
 		"completed by no other issuer":  {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER"}`}, openid: answer{200, jsonKind, evil}, want: "no jwks_uri"},
 		"the first endpoint stays":      {oauth: then, openid: answer{200, jsonKind, strings.Replace(good, "/jwks", "/other", 1)}},
-		"nowhere":                       {want: "no usable metadata"},
-		"nowhere, and each is named":    {want: openidPath + ": got status 404, want 200 (metadata_url, or jwks_uri and introspection_endpoint, would do without them)"},
+		"nowhere":                       {want: "no usable document"},
+		"nowhere, and each is named":    {want: openidPath + ": got status 404, want 200 (metadata_url, or jwks_uri and introspection_endpoint, would do without)"},
 		"nowhere, and the first is too": {want: oauthPath + ": got status 404, want 200; "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -306,7 +306,7 @@ func TestMetadataURL(t *testing.T) {
 	cfg := as.config()
 	cfg.MetadataURL = as.URL + "/inside"
 	s := server(t, cfg, Options{})
-	if _, err := s.refreshMetadata(t.Context()); err == nil || !strings.Contains(err.Error(), "/inside: got status 404") {
+	if _, err := s.refreshMetadata(t.Context()); err == nil || !strings.Contains(err.Error(), "/inside: got status 404, want 200 (jwks_uri would do without)") {
 		t.Errorf("got %v, want a failure there", err)
 	}
 	as.set("/inside", 200, jsonKind, evil)

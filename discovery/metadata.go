@@ -96,8 +96,7 @@ func (s *Server) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, e
 		}
 		wrong = append(wrong, url+": "+err.Error())
 	}
-	return nil, 0, fmt.Errorf("no usable metadata: %s (metadata_url, or %s, would do without them)",
-		strings.Join(wrong, "; "), s.cfg.needed())
+	return nil, 0, fmt.Errorf("no usable document: %s (%s would do without)", strings.Join(wrong, "; "), s.cfg.without())
 }
 
 func (c Config) candidates() []string {
@@ -105,6 +104,14 @@ func (c Config) candidates() []string {
 		return []string{c.MetadataURL}
 	}
 	return candidates(c.Issuer)
+}
+
+// without names the keys that spare what was tried.
+func (c Config) without() string {
+	if c.MetadataURL != "" {
+		return c.needed()
+	}
+	return "metadata_url, or " + c.needed() + ","
 }
 
 // fetchDocument fetches a document that names the right issuer.

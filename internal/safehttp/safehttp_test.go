@@ -229,6 +229,38 @@ func TestClientCertificateThatIsReplaced(t *testing.T) {
 	}
 }
 
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	for name, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			closed := make(chan struct{}, 8)
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+			server.EnableHTTP2 = http2
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateClosed {
+					closed <- struct{}{}
+				}
+			}
+			server.StartTLS()
+			defer server.Close()
+			file := filepath.Join(t.TempDir(), "ca.pem")
+			write(t, file, &tls.Certificate{Certificate: [][]byte{server.Certificate().Raw}})
+			presented := pair(t, "one")
+			c := client(t, Options{CAFile: file, ClientCertificate: func() (*tls.Certificate, error) { return presented, nil }})
+			for _, name := range []string{"one", "two"} {
+				presented = pair(t, name)
+				if _, err := get(t, c, server.URL); err != nil {
+					t.Fatal(err)
+				}
+			}
+			select {
+			case <-closed:
+			case <-time.After(10 * time.Second):
+				t.Error("the idle connection of the certificate before is still open")
+			}
+		})
+	}
+}
+
 func TestConnectionsAreKeptWhileNothingChanges(t *testing.T) {
 	certificate := pair(t, "as")
 	server, _ := slow(t, certificate, false)
