@@ -211,6 +211,8 @@ func TestWhichDocumentCounts(t *testing.T) {
 		"http is mended by the next":    {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"http://as.example.com/jwks"}`}, openid: then},
 		"completed by no other issuer":  {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER"}`}, openid: answer{200, jsonKind, evil}, want: "no jwks_uri"},
 		"the first endpoint stays":      {oauth: then, openid: answer{200, jsonKind, strings.Replace(good, "/jwks", "/other", 1)}},
+		"a part from each":              {oauth: answer{200, jsonKind, `{"issuer":"$ISSUER","jwks_uri":"$ISSUER/jwks"}`}, openid: answer{200, jsonKind, strings.Replace(good, "/jwks", "/other", 1)}},
+		"a redirect, in words":          {oauth: answer{302, jsonKind, "{}"}, want: "got status 302, want 200 (redirects are not followed)"},
 		"nowhere":                       {want: "no usable document"},
 		"nowhere, and each is named":    {want: openidPath + ": got status 404, want 200 (metadata_url, or jwks_uri and introspection_endpoint, would do without)"},
 		"nowhere, and the first is too": {want: oauthPath + ": got status 404, want 200; "},
@@ -247,6 +249,104 @@ func TestWhichDocumentCounts(t *testing.T) {
 				t.Errorf("got %v, want ErrUnavailable", err)
 			}
 		})
+	}
+}
+
+func TestConfiguredEndpointsStandAboveDiscovered(t *testing.T) {
+	as := newAS(t)
+	cfg := as.config()
+	cfg.NeedIntrospection, cfg.JWKSURI = true, as.URL+"/mine"
+	as.set(oauthPath, 200, jsonKind, good)
+	s := server(t, cfg, Options{})
+	if _, err := s.refreshMetadata(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := s.Metadata(); err != nil || m.JWKSURI != cfg.JWKSURI || m.IntrospectionEndpoint != as.URL+"/introspect" {
+		t.Errorf("got %+v, %v", m, err)
+	}
+}
+
+func TestMetadataIsFetchedAgainAsItsServerSays(t *testing.T) {
+	as := newAS(t)
+	for path, age := range map[string]string{oauthPath: "max-age=240", openidPath: "max-age=120"} {
+		body := strings.ReplaceAll(good, "$ISSUER", as.URL)
+		if path == oauthPath {
+			body = `{"issuer":"` + as.URL + `"}`
+		}
+		as.answers[path] = func(w http.ResponseWriter) {
+			w.Header().Set("Cache-Control", age)
+			fmt.Fprint(w, body)
+		}
+	}
+	if pause, err := server(t, as.config(), Options{}).refreshMetadata(t.Context()); err != nil || pause != 2*time.Minute {
+		t.Errorf("got %s, %v; want the shorter one of two documents, 2m0s", pause, err)
+	}
+}
+
+func TestMutualTLSHasItsOwnEndpoint(t *testing.T) { // RFC 8705 §5
+	as := newAS(t)
+	as.set(oauthPath, 200, jsonKind, good[:len(good)-1]+`,"mtls_endpoint_aliases":{"introspection_endpoint":"$ISSUER/mtls"}}`)
+	for mutual, want := range map[bool]string{false: "/introspect", true: "/mtls"} {
+		cfg := as.config()
+		cfg.NeedIntrospection, cfg.MutualTLS = true, mutual
+		s := server(t, cfg, Options{})
+		if _, err := s.refreshMetadata(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := s.Metadata(); err != nil || m.IntrospectionEndpoint != as.URL+want {
+			t.Errorf("mutual TLS %v: got %+v, %v; want %s", mutual, m, err, want)
+		}
+	}
+}
+
+func TestStoppingIsNoFailure(t *testing.T) {
+	as := newAS(t)
+	cfg := as.config()
+	s := server(t, cfg, Options{Hooks: Hooks{
+		Discovery: func(_ string, err error) { t.Errorf("discovery was told %v", err) },
+		Keys:      func(_ string, err error) { t.Errorf("keys were told %v", err) },
+	}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.metadata.Store(&Metadata{JWKSURI: as.URL + "/jwks"})
+	_, metadata := s.refreshMetadata(ctx)
+	_, keys := s.refreshKeys(ctx)
+	if metadata == nil || keys == nil || s.Failing() {
+		t.Errorf("got %v, %v, failing %v; want errors that nobody is told of", metadata, keys, s.Failing())
+	}
+}
+
+// What was inherited is kept fresh like what was fetched.
+func TestInheritedKeysAreRefreshed(t *testing.T) {
+	as := newAS(t)
+	as.set(oauthPath, 200, jsonKind, good)
+	as.publish(key(t, "a"))
+	before := server(t, as.config(), Options{})
+	run(t, before)
+	eventually(t, "ready", func() bool { return before.Ready() == nil })
+	as.publish(key(t, "b"))
+	s := server(t, as.config(), Options{})
+	s.Inherit(before)
+	if err := s.Ready(); err != nil {
+		t.Errorf("got %v, want it ready at once", err)
+	}
+	run(t, s)
+	eventually(t, "the new key", func() bool { _, ok := s.keys.Load().find("b", "ES256"); return ok })
+}
+
+func TestAReachedEndpointIsInherited(t *testing.T) {
+	as := newAS(t)
+	cfg := as.config()
+	cfg.NeedKeys, cfg.NeedIntrospection, cfg.IntrospectionEndpoint = false, true, as.URL+"/introspect"
+	before := server(t, cfg, Options{})
+	before.Run(t.Context())
+	s := server(t, cfg, Options{})
+	if s.Ready() == nil {
+		t.Error("ready although nothing was reached")
+	}
+	s.Inherit(before)
+	if err := s.Ready(); err != nil {
+		t.Errorf("got %v, want it ready at once", err)
 	}
 }
 

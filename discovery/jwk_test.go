@@ -154,12 +154,15 @@ func TestFind(t *testing.T) { // J-07, J-11
 	one, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	two, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	ed, _, _ := ed25519.GenerateKey(rand.Reader)
+	rsaKey, _ := rsa.GenerateKey(rand.Reader, 2048)
 	for name, tc := range map[string]struct {
 		keys    []Key
 		id, alg string
 		want    bool
 	}{
 		"by ID":                       {keys: []Key{parse("1", "", one.Public()), parse("2", "", two.Public())}, id: "2", alg: "ES256", want: true},
+		"alg of another key":          {keys: []Key{parse("1", "RS256", rsaKey.Public())}, id: "1", alg: "PS256"},
+		"alg of the key":              {keys: []Key{parse("1", "RS256", rsaKey.Public())}, id: "1", alg: "RS256", want: true},
 		"ID of another type":          {keys: []Key{parse("1", "", one.Public())}, id: "1", alg: "EdDSA"},
 		"same ID, other type":         {keys: []Key{parse("1", "", one.Public()), parse("1", "", ed)}, id: "1", alg: "EdDSA", want: true},
 		"same ID twice is ambiguous":  {keys: []Key{parse("1", "", one.Public()), parse("1", "", two.Public())}, id: "1", alg: "ES256"},

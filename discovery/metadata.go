@@ -84,9 +84,6 @@ func (s *Server) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, e
 	var wrong []string
 	for _, url := range s.cfg.candidates() {
 		doc, header, err := s.fetchDocument(ctx, url)
-		if ctx.Err() != nil && err != nil {
-			return nil, 0, err
-		}
 		if err == nil {
 			pause = min(pause, s.pause(header))
 			if err = s.complete(m, doc); err == nil {
