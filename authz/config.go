@@ -29,13 +29,56 @@ func newPolicy(c Config) (*Policy, error) {
 		p.issuers[i.Issuer] = i
 		names = append(names, i.Issuer)
 	}
-	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied()}
+	p.slashes = c.EncodedSlashes == slashesLiteral
+	p.introspects = slices.ContainsFunc(c.Issuers, func(i IssuerConfig) bool { return i.Introspects })
+	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), c.checkSwitches()}
 	if c.DefaultAccess != accessToken && c.DefaultAccess != accessDeny {
 		errs = append(errs, field.Errorf("default_access", "got %q, want one of %s, %s", c.DefaultAccess, accessToken, accessDeny))
 	}
-	errs = append(errs, p.addResources(names), p.addRules())
-	p.matchesPaths = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtPaths)
+	errs = append(errs, p.addResources(names), p.addRules(), p.checkAmbiguousPaths())
+	p.matchesHosts = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtHosts)
 	return p, errors.Join(errs...)
+}
+
+// The values of Config.AmbiguousPaths and Config.EncodedSlashes.
+const (
+	pathsRefused   = "refuse"
+	pathsAllowed   = "allow"
+	slashesRefused = "refuse"
+	slashesLiteral = "literal"
+)
+
+func (c Config) checkSwitches() error {
+	var errs []error
+	for _, s := range []struct{ path, got, usual, other string }{
+		{"ambiguous_paths", c.AmbiguousPaths, pathsRefused, pathsAllowed},
+		{"encoded_slashes", c.EncodedSlashes, slashesRefused, slashesLiteral},
+	} {
+		if s.got != "" && s.got != s.usual && s.got != s.other {
+			errs = append(errs, field.Errorf(s.path, "got %q, want one of %s, %s", s.got, s.usual, s.other))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkAmbiguousPaths lets them pass only where nobody would be led astray.
+func (p *Policy) checkAmbiguousPaths() error {
+	if p.cfg.AmbiguousPaths != pathsAllowed {
+		return nil
+	}
+	const refused = "allow, and %s looks at paths, which could be read in two ways: want refuse"
+	if len(p.cfg.Resources) > 0 {
+		return field.Errorf("ambiguous_paths", refused, "resources[0].resource")
+	}
+	for n, r := range p.rules {
+		if len(r.paths) > 0 {
+			return field.Errorf("ambiguous_paths", refused, fmt.Sprintf("rules[%d].match.paths", n))
+		}
+		if r.when != nil && r.when.onPath {
+			return field.Errorf("ambiguous_paths", refused, fmt.Sprintf("rules[%d].when", n))
+		}
+	}
+	return nil
 }
 
 func (c Config) checkRealm() error {
@@ -109,7 +152,7 @@ func (p *Policy) addResources(issuers []string) error {
 	for n, r := range p.cfg.Resources {
 		at := fmt.Sprintf("resources[%d]", n)
 		errs = append(errs, p.checkNames(at+".issuers", r.Issuers), checkScopes(at+".scopes_supported", r.ScopesSupported))
-		compiled, err := newResource(r, issuers)
+		compiled, err := newResource(r, issuers, p.slashes)
 		if err != nil {
 			errs = append(errs, field.Errorf(at+".resource", "%w", err))
 			continue
@@ -154,11 +197,15 @@ func (p *Policy) compileRule(r Rule) (*rule, error) {
 	if r.Access == "" {
 		r.Access = accessToken
 	}
-	r.Match.Hosts = slices.Clone(r.Match.Hosts)
+	if r.Match != nil {
+		match := *r.Match
+		match.Hosts = slices.Clone(match.Hosts)
+		r.Match = &match
+	}
 	compiled := &rule{Rule: r}
 	errs := []error{
 		p.checkNames("issuers", r.Issuers), checkScopes("scopes", r.Scopes),
-		compiled.checkAccess(), compiled.checkMatch(), compiled.checkStepUp(),
+		compiled.checkAccess(), compiled.checkMatch(p.slashes), compiled.checkStepUp(),
 	}
 	if r.Name == "" {
 		errs = append(errs, field.Errorf("name", "missing: rules are told apart by name"))
@@ -168,7 +215,7 @@ func (p *Policy) compileRule(r Rule) (*rule, error) {
 	}
 	if r.When != "" {
 		var err error
-		if compiled.when, err = compile(r.When); err != nil {
+		if compiled.when, err = p.conditions.compile(r.When); err != nil {
 			errs = append(errs, field.Errorf("when", "%w", err))
 		}
 	}
@@ -207,10 +254,15 @@ func (r *rule) checkAccess() error {
 	return errors.Join(errs...)
 }
 
-func (r *rule) checkMatch() error {
-	var errs []error
+// checkMatch refuses what is written and empty: a list that something was left
+// out of must not match everything.
+func (r *rule) checkMatch(slashes bool) error {
+	if r.Match == nil {
+		return nil
+	}
+	errs := []error{r.Match.checkLists()}
 	for i, s := range r.Match.Paths {
-		p, err := parsePattern(s)
+		p, err := parsePattern(s, slashes)
 		if err != nil {
 			errs = append(errs, field.Errorf(fmt.Sprintf("match.paths[%d]", i), "got %q, %w", s, err))
 		}
@@ -222,10 +274,27 @@ func (r *rule) checkMatch() error {
 		}
 	}
 	for i, h := range r.Match.Hosts {
-		if h == "" || hostOnly(h) != strings.ToLower(h) || strings.ContainsAny(h, "*/ ") {
+		name, err := hostOnly(h)
+		if err != nil || h == "" || name != strings.ToLower(h) || strings.ContainsAny(h, "*/") {
 			errs = append(errs, field.Errorf(fmt.Sprintf("match.hosts[%d]", i), "got %q, want a host name without port and wildcard", h))
 		}
 		r.Match.Hosts[i] = strings.ToLower(h)
+	}
+	return errors.Join(errs...)
+}
+
+func (m *Match) checkLists() error {
+	if m.Paths == nil && m.Methods == nil && m.Hosts == nil {
+		return field.Errorf("match", `is empty: a rule for everything says paths: ["/**"], and one that is reached by name has no match`)
+	}
+	var errs []error
+	for _, list := range []struct {
+		path  string
+		items []string
+	}{{"paths", m.Paths}, {"methods", m.Methods}, {"hosts", m.Hosts}} {
+		if list.items != nil && len(list.items) == 0 {
+			errs = append(errs, field.Errorf("match."+list.path, "is empty: leave the key out where everything fits"))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -15,8 +15,9 @@ var (
 
 // credential returns the bearer token of a request. It finds exactly one, or
 // errNoToken, or errBadRequest (B-01, B-02, B-03). Tokens in the query never
-// authenticate; next to one in the header they are one method too many.
-func credential(authorization []string, target string) (string, error) {
+// authenticate; next to one in the header they are one method too many. Opaque
+// tokens of real servers have bytes that RFC 6750 does not: opaque takes them.
+func credential(authorization []string, target string, opaque bool) (string, error) {
 	switch len(authorization) {
 	case 0:
 		return "", errNoToken
@@ -24,7 +25,7 @@ func credential(authorization []string, target string) (string, error) {
 	default:
 		return "", errBadRequest
 	}
-	token, err := bearer(strings.Trim(authorization[0], " \t"))
+	token, err := bearer(strings.Trim(authorization[0], " \t"), opaque)
 	if err != nil {
 		return "", err
 	}
@@ -35,7 +36,7 @@ func credential(authorization []string, target string) (string, error) {
 }
 
 // bearer parses one Authorization value: `Bearer` 1*SP b64token.
-func bearer(value string) (string, error) {
+func bearer(value string, opaque bool) (string, error) {
 	if value == "" {
 		return "", errNoToken
 	}
@@ -50,7 +51,7 @@ func bearer(value string) (string, error) {
 		return "", errNoToken
 	}
 	token := strings.TrimLeft(rest, " ")
-	if len(token) > validation.MaxTokenBytes || !isB64Token(token) {
+	if len(token) > validation.MaxTokenBytes || !isB64Token(token) && !(opaque && isOpaqueToken(token)) {
 		return "", errBadRequest
 	}
 	return token, nil
@@ -103,6 +104,17 @@ func isB64Token(s string) bool {
 		}
 	}
 	return body != ""
+}
+
+// isOpaqueToken: visible ASCII that can be told from a list and needs no quotes
+// (Salesforce's tokens have `!`).
+func isOpaqueToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == '\\' {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // isToken: RFC 9110 §5.6.2.

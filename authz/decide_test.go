@@ -32,7 +32,7 @@ func newBench(t testing.TB) *bench {
 	for _, strategy := range []validation.Strategy{validation.StrategyBoth, validation.StrategyJWT} {
 		as, issuer := newIssuer(t, strategy)
 		issuers = append(issuers, issuer)
-		b.issuers = append(b.issuers, authz.IssuerConfig{Issuer: as.URL(), Audience: []string{"api"}})
+		b.issuers = append(b.issuers, authz.IssuerConfig{Issuer: as.URL(), Audience: []string{"api"}, ClockSkew: 30 * time.Second, Introspects: strategy == validation.StrategyBoth})
 		b.first, b.second = b.second, as
 	}
 	b.issuers[0].RequiredScopes = []string{"base"}
@@ -88,15 +88,20 @@ func (b *bench) policy(t testing.TB) *authz.Policy {
 		Realm: "bearergate", DefaultAccess: "token", Issuers: b.issuers,
 		Headers: map[string]string{"x-auth-sub": "sub", "x-auth-scope": "scope", "x-auth-client-id": "client_id"},
 		Rules: []authz.Rule{
-			{Name: "health", Match: authz.Match{Paths: []string{"/healthz", "/public/**"}, Methods: []string{"GET"}, Hosts: []string{"api.example.com"}}, Access: "public"},
-			{Name: "closed", Match: authz.Match{Paths: []string{"/closed/**"}}, Access: "deny"},
-			{Name: "maybe", Match: authz.Match{Paths: []string{"/maybe"}}, Access: "optional"},
-			{Name: "write", Match: authz.Match{Paths: []string{"/write"}}, Scopes: []string{"orders:write"}},
-			{Name: "second", Match: authz.Match{Paths: []string{"/second"}}, Issuers: []string{b.second.URL()}},
-			{Name: "other", Match: authz.Match{Paths: []string{"/other"}}, Audience: []string{"other", "another"}},
-			{Name: "tenant", Match: authz.Match{Paths: []string{"/tenant"}}, When: `claims.tenant == "acme"`},
-			{Name: "strong", Match: authz.Match{Paths: []string{"/strong"}}, ACRValues: []string{"phr", "mfa"}, MaxAge: time.Hour},
-			{Name: "tied", Match: authz.Match{Paths: []string{"/tied"}}, Resource: "https://mcp.example.com/mcp"},
+			{Name: "health", Match: &authz.Match{Paths: []string{"/healthz", "/public/**"}, Methods: []string{"GET"}, Hosts: []string{"api.example.com"}}, Access: "public"},
+			{Name: "closed", Match: &authz.Match{Paths: []string{"/closed/**"}}, Access: "deny"},
+			{Name: "maybe", Match: &authz.Match{Paths: []string{"/maybe"}}, Access: "optional"},
+			{Name: "write", Match: &authz.Match{Paths: []string{"/write"}}, Scopes: []string{"orders:write"}},
+			{Name: "second", Match: &authz.Match{Paths: []string{"/second"}}, Issuers: []string{b.second.URL()}},
+			{Name: "other", Match: &authz.Match{Paths: []string{"/other"}}, Audience: []string{"other", "another"}},
+			{Name: "tenant", Match: &authz.Match{Paths: []string{"/tenant"}}, When: `claims.tenant == "acme"`},
+			{Name: "acr", Match: &authz.Match{Paths: []string{"/acr"}}, ACRValues: []string{"phr", "mfa"}},
+			{Name: "recent", Match: &authz.Match{Paths: []string{"/recent"}}, MaxAge: time.Hour},
+			{Name: "folded", Match: &authz.Match{Paths: []string{"/Staff/**"}, IgnoreCase: true}, Access: "deny"},
+			{Name: "one", Match: &authz.Match{Paths: []string{"/one/*"}}, Access: "deny"},
+			{Name: "named", Access: "public"},
+			{Name: "strong", Match: &authz.Match{Paths: []string{"/strong"}}, ACRValues: []string{"phr", "mfa"}, MaxAge: time.Hour},
+			{Name: "tied", Match: &authz.Match{Paths: []string{"/tied"}}, Resource: "https://mcp.example.com/mcp"},
 		},
 		Resources: []authz.Resource{
 			{Resource: "https://mcp.example.com/mcp", ScopesSupported: []string{"mcp:read", "offline_access"}},
@@ -151,7 +156,7 @@ func TestDecide(t *testing.T) {
 		"public, bad token":        {path: "/healthz", authorization: "Bearer junk", want: authz.Public},
 		"public for GET only":      {path: "/healthz", method: "POST", want: authz.NoToken},
 		"public on its host only":  {path: "/healthz", host: "evil.example.com", want: authz.NoToken},
-		"public with a dot":        {path: "/healthz", host: "api.example.com.", want: authz.Public},
+		"host with a dot":          {path: "/healthz", host: "api.example.com.", want: authz.BadRequest},
 		"public with port":         {path: "/healthz", host: "API.example.com:8443", want: authz.Public},
 		"not public, query (A-14)": {path: "/x?/public/", want: authz.NoToken},
 		"deny":                     {path: "/closed/x", authorization: good, want: authz.Forbidden},
@@ -172,7 +177,27 @@ func TestDecide(t *testing.T) {
 		"strong enough (M-06)":     {path: "/strong", authorization: strong("mfa", time.Now()), want: authz.Allowed},
 		"weak":                     {path: "/strong", authorization: strong("pwd", time.Now()), want: authz.InsufficientAuthentication, challenge: `acr_values="phr mfa", max_age="3600"`},
 		"too long ago":             {path: "/strong", authorization: strong("mfa", time.Now().Add(-2*time.Hour)), want: authz.InsufficientAuthentication},
+		"acr alone":                {path: "/acr", authorization: jwt(claims{"acr": "mfa"}), want: authz.Allowed},
+		"acr alone, weak":          {path: "/acr", authorization: strong("pwd", time.Now()), want: authz.InsufficientAuthentication, challenge: `acr_values="phr mfa"`},
+		"acr alone, none":          {path: "/acr", authorization: good, want: authz.InsufficientAuthentication},
+		"max_age alone":            {path: "/recent", authorization: jwt(claims{"auth_time": time.Now().Unix()}), want: authz.Allowed},
+		"max_age alone, old":       {path: "/recent", authorization: strong("mfa", time.Now().Add(-2*time.Hour)), want: authz.InsufficientAuthentication, challenge: `max_age="3600"`},
+		"max_age alone, none":      {path: "/recent", authorization: jwt(claims{"acr": "mfa"}), want: authz.InsufficientAuthentication},
+		"auth_time within skew":    {path: "/recent", authorization: strong("mfa", time.Now().Add(20*time.Second)), want: authz.Allowed},
+		"auth_time in the future":  {path: "/recent", authorization: strong("mfa", time.Now().Add(2*time.Minute)), want: authz.InsufficientAuthentication},
+		"ignore_case":              {path: "/sTAFF/x", authorization: good, want: authz.Forbidden},
+		"a final slash":            {path: "/one/1/", authorization: good, want: authz.Forbidden},
+		"no match, no name":        {path: "/x", want: authz.NoToken},
+		"Salesforce's token":       {authorization: "Bearer 00D!AQ8", want: authz.Inactive},
 		"no auth_time":             {path: "/strong", authorization: jwt(claims{"acr": "mfa"}), want: authz.InsufficientAuthentication},
+
+		"route: rule without match": {route: authz.Route{HasRule: true, Rule: "named"}, want: authz.Public},
+		"route: empty scopes":       {route: authz.Route{HasScopes: true}, authorization: good, want: authz.Misconfigured},
+		"route: empty issuer":       {route: authz.Route{HasIssuer: true}, authorization: good, want: authz.Misconfigured},
+		"route: audience on public": {route: authz.Route{HasAudience: true, Audience: "x"}, path: "/public/x", want: authz.NoToken},
+		"route: issuer on public":   {route: authz.Route{HasIssuer: true, Issuer: b.first.URL()}, path: "/public/x", want: authz.NoToken},
+		"route: issuer on optional": {route: authz.Route{HasIssuer: true, Issuer: b.first.URL()}, path: "/maybe", want: authz.NoToken},
+		"route: ambiguous path":     {route: authz.Route{HasRule: true, Rule: "named"}, path: "/public/%2e%2e;/x", want: authz.BadRequest},
 
 		"route: rule":           {route: authz.Route{HasRule: true, Rule: "health"}, want: authz.Public},
 		"route: unknown rule":   {route: authz.Route{HasRule: true, Rule: "helth"}, authorization: good, want: authz.Misconfigured},
@@ -195,6 +220,10 @@ func TestDecide(t *testing.T) {
 		"resource: audience":         {host: "mcp.example.com", path: "/mcp", authorization: good, want: authz.WrongAudience, challenge: metadata},
 		"resource: audience met":     {host: "mcp.example.com", path: "/mcp", authorization: jwt(claims{"aud": "https://mcp.example.com/mcp"}), want: authz.Allowed},
 		"resource: tied":             {path: "/tied", authorization: good, want: authz.WrongAudience, challenge: metadata},
+		"resource: a final slash":    {host: "mcp.example.com", path: "/mcp/", authorization: good, want: authz.WrongAudience},
+		"resource: its host's dot":   {host: "mcp.example.com.", path: "/mcp", authorization: good, want: authz.BadRequest},
+		"resource: document/":        {host: "mcp.example.com", path: "/.well-known/oauth-protected-resource/mcp/?x", want: authz.Metadata},
+		"resource: no document":      {host: "mcp.example.com.", path: "/.well-known/oauth-protected-resource/mcp", want: authz.BadRequest},
 		"resource: document":         {host: "MCP.example.com:443", path: "/.well-known/oauth-protected-resource/mcp", want: authz.Metadata},
 		"resource: its OPTIONS":      {method: "OPTIONS", host: "mcp.example.com", path: "/.well-known/oauth-protected-resource/mcp", want: authz.Metadata},
 		"resource: its POST":         {method: "POST", host: "mcp.example.com", path: "/.well-known/oauth-protected-resource/mcp", want: authz.NoToken},
@@ -253,7 +282,7 @@ func TestConditionsOnPathsRefuseAmbiguousOnes(t *testing.T) {
 	b := newBench(t)
 	p, err := authz.New(authz.Config{
 		Realm: "bearergate", DefaultAccess: "token", Issuers: b.issuers,
-		Rules: []authz.Rule{{Name: "public", Access: "public", When: `request.path.startsWith("/public/")`}},
+		Rules: []authz.Rule{{Name: "public", Match: &authz.Match{Methods: []string{"GET"}}, Access: "public", When: `request.path.startsWith("/public/")`}},
 	}, b.set)
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,6 @@ const maxSeparators = 5
 type managed struct {
 	name  string
 	claim string
-	path  []string
 }
 
 // injector makes the header changes of every allow (CONTRACT.md §5).
@@ -32,7 +31,7 @@ func newInjector(headers map[string]string, forwardToken bool) *injector {
 	in := &injector{}
 	for name, claim := range headers {
 		name = strings.ToLower(name)
-		in.headers = append(in.headers, managed{name: name, claim: claim, path: strings.Split(claim, ".")})
+		in.headers = append(in.headers, managed{name: name, claim: claim})
 		for _, spelling := range spellings(name) {
 			if spelling != name {
 				in.always = append(in.always, spelling)
@@ -103,23 +102,24 @@ func (h managed) value(t *validation.Token) string {
 	case "iss":
 		return encode(t.Issuer, true)
 	}
-	return render(h.find(t.Claims))
+	return render(find(t.Claims, h.claim))
 }
 
-// find descends along the dots, unless there is a claim of the whole name.
-func (h managed) find(claims map[string]any) any {
-	if value, ok := claims[h.claim]; ok {
+// find returns the claim of that name, or descends along its dots. Names may
+// have dots of their own, as in kubernetes.io: the longest one comes first. No
+// object is looked at twice, so that the claims bound the work.
+func find(claims map[string]any, name string) any {
+	if value := claims[name]; value != nil { // null counts as absent
 		return value
 	}
-	var value any = claims
-	for _, name := range h.path {
-		object, ok := value.(map[string]any)
-		if !ok {
-			return nil
+	for end := strings.LastIndexByte(name, '.'); end >= 0; end = strings.LastIndexByte(name[:end], '.') {
+		if object, ok := claims[name[:end]].(map[string]any); ok {
+			if value := find(object, name[end+1:]); value != nil {
+				return value
+			}
 		}
-		value = object[name]
 	}
-	return value
+	return nil
 }
 
 func render(value any) string {

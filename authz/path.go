@@ -3,6 +3,8 @@ package authz
 import (
 	"errors"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // errAmbiguous: Envoy, Bearergate and the upstream might read the path
@@ -10,86 +12,137 @@ import (
 var errAmbiguous = errors.New("ambiguous path")
 
 // normalPath returns the path of a request target up to the first `?`, with
-// percent-encoded visible ASCII decoded, as upstreams will: /%40me must not
-// pass by a rule on /@me. Only `%`, `;`, `?` and `#` stay encoded. What could be read in two ways is refused: dot
-// segments, empty segments, `\`, `;`, encoded `.`, `/`, `\` (once or twice),
-// control characters, and broken encodings.
-func normalPath(target string) (string, error) {
+// percent-encoded visible ASCII decoded, as upstreams will (/%40me must not
+// pass by a rule on /@me), and without the slash that may end it. Only `%`,
+// `;`, `?` and `#` stay encoded, and `/` where slashes is true. What could be
+// read in two ways is refused, whoever decodes it how often: dot segments,
+// empty segments, `\`, `;`, encoded `.`, `/`, `\`, control characters, broken
+// encodings, and what is no UTF-8.
+func normalPath(target string, slashes bool) (string, error) {
 	path, _, _ := strings.Cut(target, "?")
 	if path == "" || path[0] != '/' {
 		return "", errAmbiguous
 	}
-	if err := checkBytes(path); err != nil {
-		return "", err
-	}
-	path, err := decodeVisible(path)
-	if err != nil {
-		return "", err
-	}
-	for rest, more := path[1:], true; more; {
-		var segment string
-		segment, rest, more = strings.Cut(rest, "/")
-		if segment == "." || segment == ".." || segment == "" && more {
+	for i := range len(path) {
+		if c := path[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == ';' || c == '#' {
 			return "", errAmbiguous
 		}
+	}
+	if strings.IndexByte(path, '%') >= 0 { // all others are judged as they are, at no cost
+		var err error
+		if path, err = decodePath(path, slashes); err != nil {
+			return "", err
+		}
+	} else if !hasPlainSegments(path) {
+		return "", errAmbiguous
+	}
+	if len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
 	}
 	return path, nil
 }
 
-func checkBytes(path string) error {
-	for i := range len(path) {
-		if c := path[i]; c <= ' ' || c >= 0x7f || c == '\\' || c == ';' || c == '#' {
-			return errAmbiguous
-		}
-	}
-	return nil
-}
-
-func decodeVisible(path string) (string, error) {
-	if !strings.Contains(path, "%") {
-		return path, nil
-	}
-	var out strings.Builder
+// decodePath decodes once for the rules, and again until nothing changes for
+// the judgement: an upstream behind another proxy must not find what is refused
+// here.
+func decodePath(path string, slashes bool) (string, error) {
+	var normal strings.Builder
+	once := make([]byte, 0, len(path))
 	for i := 0; i < len(path); i++ {
-		if path[i] != '%' {
-			out.WriteByte(path[i])
+		c := path[i]
+		if c != '%' {
+			normal.WriteByte(c)
+			once = append(once, c)
 			continue
 		}
-		if i+2 >= len(path) {
+		c, ok := decodeTriple(path[i:])
+		if !ok || isNeverEncoded(c) && (c != '/' || !slashes) {
 			return "", errAmbiguous
 		}
-		high, low := unhex(path[i+1]), unhex(path[i+2])
-		if high < 0 || low < 0 {
-			return "", errAmbiguous
-		}
-		c := byte(high<<4 | low)
-		switch {
-		case c == '.' || c == '/' || c == '\\' || c < ' ' || c == 0x7f:
-			return "", errAmbiguous
-		case c == '%' && isAmbiguousTwice(path[i+3:]):
-			return "", errAmbiguous
-		case c > ' ' && c < 0x7f && !strings.ContainsRune("%;?#", rune(c)):
-			out.WriteByte(c)
-		default:
-			out.WriteString(strings.ToUpper(path[i : i+3]))
+		once = append(once, c)
+		if c > ' ' && c < 0x7f && strings.IndexByte("%;?#/", c) < 0 {
+			normal.WriteByte(c)
+		} else {
+			normal.WriteString(strings.ToUpper(path[i : i+3]))
 		}
 		i += 2
 	}
-	return out.String(), nil
+	if !utf8.Valid(once) {
+		return "", errAmbiguous
+	}
+	plain, err := decodeFully(once)
+	if err != nil || !isText(plain) || !hasPlainSegments(plain) {
+		return "", errAmbiguous
+	}
+	return normal.String(), nil
 }
 
-// isAmbiguousTwice looks at what follows an encoded percent sign: an upstream
-// that decodes once more must not find what is refused here.
-func isAmbiguousTwice(rest string) bool {
-	if len(rest) < 2 {
-		return false
+// decodeFully takes what was decoded once and decodes it until nothing changes,
+// in one walk: what a decoded byte completes stands at the end of the output.
+// It writes over its argument.
+func decodeFully(once []byte) (string, error) {
+	out := once[:0]
+	for _, c := range once {
+		out = append(out, c)
+		for len(out) >= 3 {
+			c, ok := decodeTriple(string(out[len(out)-3:]))
+			if !ok {
+				break
+			}
+			if isNeverEncoded(c) || c == ';' {
+				return "", errAmbiguous
+			}
+			out = append(out[:len(out)-3], c)
+		}
 	}
-	high, low := unhex(rest[0]), unhex(rest[1])
-	if high < 0 || low < 0 {
-		return false
+	return string(out), nil
+}
+
+// decodeTriple decodes the percent-encoded byte at the beginning of s.
+func decodeTriple(s string) (byte, bool) {
+	if len(s) < 3 || s[0] != '%' {
+		return 0, false
 	}
-	c := byte(high<<4 | low)
-	return c == '.' || c == '/' || c == '\\' || c == '%' || c < ' '
+	high, low := unhex(s[1]), unhex(s[2])
+	return byte(high<<4 | low), high >= 0 && low >= 0
+}
+
+// isNeverEncoded finds what nobody has a reason to encode who does not mean to
+// deceive.
+func isNeverEncoded(c byte) bool {
+	return c == '.' || c == '/' || c == '\\' || c < ' ' || c == 0x7f
+}
+
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// hasPlainSegments finds neither dot segments nor empty ones, but for the last,
+// which a final slash makes.
+func hasPlainSegments(path string) bool {
+	for rest, more := path[1:], true; more; {
+		var segment string
+		segment, rest, more = strings.Cut(rest, "/")
+		if segment == "" && more || segment != "" && !isPlain(segment) {
+			return false
+		}
+	}
+	return true
+}
+
+// isPlain judges a segment that is not empty. An encoded `;`, `?` or `#` may
+// end it once it is decoded: Tomcat takes `..;x` for `..`.
+func isPlain(segment string) bool {
+	switch segment[0] {
+	case ';':
+		return false
+	case '.':
+		if i := strings.IndexAny(segment, ";?#"); i >= 0 {
+			segment = segment[:i]
+		}
+		return segment != "." && segment != ".."
+	}
+	return true
 }
 
 func unhex(c byte) int {
@@ -109,13 +162,16 @@ type pattern struct {
 	rest     bool
 }
 
-func parsePattern(s string) (pattern, error) {
-	path, rest := strings.CutSuffix(s, "/**")
+func parsePattern(s string, slashes bool) (pattern, error) {
+	path, rest := strings.CutSuffix(strings.TrimSuffix(s, "/"), "/**")
 	if rest && path == "" {
 		return pattern{rest: true}, nil
 	}
-	normal, err := normalPath(path)
-	if err != nil || strings.Contains(path, "?") {
+	if !rest {
+		path = s
+	}
+	normal, err := normalPath(path, slashes)
+	if err != nil || strings.Contains(s, "?") || strings.Contains(s, "//") {
 		return pattern{}, errors.New("want a path that begins with / and has neither dot segments, //, \\, ;, ? nor encoded . / \\ in it")
 	}
 	p := pattern{segments: strings.Split(normal[1:], "/"), rest: rest}
@@ -127,8 +183,9 @@ func parsePattern(s string) (pattern, error) {
 	return p, nil
 }
 
-// fits says whether the pattern matches a path made by [normalPath].
-func (p pattern) fits(path string) bool {
+// fits says whether the pattern matches a path made by [normalPath]. Both are
+// ASCII, so that folding knows no other letters.
+func (p pattern) fits(path string, ignoreCase bool) bool {
 	rest, more := path[1:], true
 	for _, want := range p.segments {
 		if !more {
@@ -136,18 +193,14 @@ func (p pattern) fits(path string) bool {
 		}
 		var segment string
 		segment, rest, more = strings.Cut(rest, "/")
-		if want == "*" && segment == "" || want != "*" && want != segment {
+		switch {
+		case want == "*":
+			if segment == "" {
+				return false
+			}
+		case want != segment && !(ignoreCase && strings.EqualFold(want, segment)):
 			return false
 		}
 	}
 	return !more || p.rest
-}
-
-// hostOnly lower-cases a host and cuts its port off, and the dot that may end a
-// DNS name: api.example.com. is the same host.
-func hostOnly(host string) string {
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.Contains(host[i:], "]") {
-		host = host[:i]
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }

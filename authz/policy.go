@@ -22,15 +22,19 @@ const retryAfter = time.Second
 // Policy is a configuration in use. It never changes and is safe for
 // concurrent use.
 type Policy struct {
-	cfg          Config
-	tokens       *validation.Set
-	issuers      map[string]IssuerConfig
-	rules        []*rule
-	byName       map[string]*rule
-	resources    []*resource // the longest path first
-	implied      implied
-	injector     *injector
-	matchesPaths bool
+	cfg        Config
+	tokens     *validation.Set
+	issuers    map[string]IssuerConfig
+	rules      []*rule
+	byName     map[string]*rule
+	resources  []*resource // the longest path first
+	implied    implied
+	injector   *injector
+	conditions conditions
+
+	slashes      bool // an encoded slash stands for itself
+	matchesHosts bool
+	introspects  bool // some issuer's tokens may be opaque
 }
 
 // New returns the policy of a valid configuration over tokens.
@@ -46,9 +50,11 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 // Decide returns what becomes of r.
 func (p *Policy) Decide(ctx context.Context, r Request) Decision {
 	e := &evaluation{policy: p, request: &r, trace: trace.From(ctx)}
-	e.host = hostOnly(r.Host)
-	if d, ok := p.document(e.host, &r); ok {
-		return d
+	e.host, e.hostErr = hostOnly(r.Host)
+	if e.hostErr == nil {
+		if d, ok := p.document(e.host, &r); ok {
+			return d
+		}
 	}
 	reason, err := e.run(ctx)
 	if reason.Allows() && ctx.Err() != nil {
@@ -63,6 +69,7 @@ func (p *Policy) document(host string, r *Request) (Decision, bool) {
 		return Decision{}, false
 	}
 	path, _, _ := strings.Cut(r.Path, "?")
+	path = strings.TrimSuffix(path, "/")
 	for _, res := range p.resources {
 		if res.host == host && res.documentPath == path {
 			return res.respond(r.Method)
@@ -77,8 +84,9 @@ type evaluation struct {
 	request *Request
 	trace   *trace.Trace // nil: nobody asked why
 
-	host     string
-	path     string // normal, or "" where no rule looks at it
+	host     string // without port, in lower case
+	hostErr  error
+	path     string // normal, or "" where it is ambiguous and that is allowed
 	rule     *rule  // nil: none matched
 	access   string
 	resource *resource // nil: none
@@ -91,7 +99,7 @@ type evaluation struct {
 // run takes the steps in order; the first that decides ends the walk.
 func (e *evaluation) run(ctx context.Context) (Reason, error) {
 	for _, step := range [...]func(*evaluation, context.Context) (Reason, error){
-		(*evaluation).checkRoute, (*evaluation).findRule, (*evaluation).checkAccess,
+		(*evaluation).checkRoute, (*evaluation).readTarget, (*evaluation).findRule, (*evaluation).checkAccess,
 		(*evaluation).validate, (*evaluation).checkToken, (*evaluation).checkWhen,
 	} {
 		if reason, err := step(e, ctx); reason != undecided {
@@ -134,17 +142,23 @@ func allScopeTokens(scopes []string) bool {
 	return !slices.ContainsFunc(scopes, func(s string) bool { return !isScopeToken(s) })
 }
 
-// findRule refuses paths that could be read in two ways, then takes the route's
-// rule or the first that matches.
-func (e *evaluation) findRule(context.Context) (Reason, error) {
-	path, err := normalPath(e.request.Path)
-	if err != nil && (e.policy.matchesPaths || e.request.Path == "") { // E-11
+// readTarget refuses a path that could be read in two ways, whether or not a
+// rule looks at it: Envoy may have chosen the route by it (E-10). A host that
+// could be is refused where somebody looks at hosts.
+func (e *evaluation) readTarget(context.Context) (Reason, error) {
+	if e.policy.matchesHosts && e.hostErr != nil {
+		return BadRequest, e.hostErr
+	}
+	var err error
+	e.path, err = normalPath(e.request.Path, e.policy.slashes)
+	if err != nil && (e.request.Path == "" || e.policy.cfg.AmbiguousPaths != pathsAllowed) { // E-11
 		return BadRequest, err
 	}
-	e.path = path
-	if err != nil {
-		e.path, _, _ = strings.Cut(e.request.Path, "?")
-	}
+	return undecided, nil
+}
+
+// findRule takes the route's rule or the first that matches.
+func (e *evaluation) findRule(context.Context) (Reason, error) {
 	if e.request.Route.HasRule {
 		e.rule = e.policy.byName[e.request.Route.Rule]
 		if e.trace != nil {
@@ -218,7 +232,7 @@ func (e *evaluation) checkAccess(context.Context) (Reason, error) {
 	if e.access == accessPublic {
 		return undecided, nil
 	}
-	token, err := credential(e.request.Authorization, e.request.Path)
+	token, err := credential(e.request.Authorization, e.request.Path, e.policy.introspects)
 	switch {
 	case errors.Is(err, errNoToken) && e.access == accessOptional:
 		return undecided, nil

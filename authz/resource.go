@@ -25,7 +25,7 @@ type resource struct {
 	scopes       []string // that a challenge names where nothing else is demanded
 }
 
-func newResource(r Resource, issuers []string) (*resource, error) {
+func newResource(r Resource, issuers []string, slashes bool) (*resource, error) {
 	u, err := checkResource(r.Resource)
 	if err != nil {
 		return nil, err
@@ -39,9 +39,13 @@ func newResource(r Resource, issuers []string) (*resource, error) {
 	}
 	normal := path
 	if path != "" {
-		if normal, err = normalPath(path); err != nil {
+		if normal, err = normalPath(path, slashes); err != nil {
 			return nil, err
 		}
+	}
+	host, err := hostOnly(u.Host)
+	if err != nil {
+		return nil, err
 	}
 	document, err := json.Marshal(struct {
 		Resource             string   `json:"resource"`
@@ -54,9 +58,9 @@ func newResource(r Resource, issuers []string) (*resource, error) {
 	}
 	return &resource{
 		identifier:   r.Resource,
-		host:         hostOnly(u.Host),
-		path:         strings.TrimSuffix(normal, "/"),
-		documentPath: wellKnown + path,
+		host:         host,
+		path:         normal,
+		documentPath: wellKnown + strings.TrimSuffix(path, "/"),
 		documentURL:  u.Scheme + "://" + u.Host + wellKnown + path,
 		document:     document,
 		scopes:       slices.DeleteFunc(slices.Clone(r.ScopesSupported), func(s string) bool { return s == "offline_access" }), // B-07
@@ -71,6 +75,9 @@ func checkResource(identifier string) (*url.URL, error) {
 	}
 	if strings.Contains(identifier, "?") {
 		return nil, errors.New("has a query, want none")
+	}
+	if checkQuotable(identifier) != nil || strings.Contains(identifier, " ") { // it stands in challenges
+		return nil, errors.New(`want visible ASCII, without spaces, " and \`)
 	}
 	return url.Parse(identifier)
 }

@@ -1,8 +1,6 @@
 package authz
 
-import (
-	"slices"
-)
+import "slices"
 
 // The values of Rule.Access and Config.DefaultAccess.
 const (
@@ -21,14 +19,15 @@ type rule struct {
 	resource *resource
 }
 
-// looksAtPaths says whether the rule would be led astray by a path that can be
-// read in two ways.
-func (r *rule) looksAtPaths() bool {
-	return len(r.paths) > 0 || r.when != nil && r.when.onPath
+// looksAtHosts says whether the rule would be led astray by a host that Envoy
+// reads otherwise.
+func (r *rule) looksAtHosts() bool {
+	return r.Match != nil && len(r.Match.Hosts) > 0 || r.when != nil && r.when.onHost
 }
 
 // Why a rule does not match, for explain.
 const (
+	nameOnly    = "it has no match, and is reached by name only"
 	otherPath   = "no path pattern fits"
 	otherMethod = "other methods"
 	otherHost   = "other hosts"
@@ -37,7 +36,9 @@ const (
 // mismatch returns why the rule does not match, or "".
 func (r *rule) mismatch(method, host, path string) string {
 	switch {
-	case len(r.paths) > 0 && !slices.ContainsFunc(r.paths, func(p pattern) bool { return p.fits(path) }):
+	case r.Match == nil:
+		return nameOnly
+	case len(r.paths) > 0 && !r.fitsPath(path):
 		return otherPath
 	case len(r.Match.Methods) > 0 && !slices.Contains(r.Match.Methods, method):
 		return otherMethod
@@ -45,4 +46,8 @@ func (r *rule) mismatch(method, host, path string) string {
 		return otherHost
 	}
 	return ""
+}
+
+func (r *rule) fitsPath(path string) bool {
+	return slices.ContainsFunc(r.paths, func(p pattern) bool { return p.fits(path, r.Match.IgnoreCase) })
 }

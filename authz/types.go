@@ -66,9 +66,13 @@ type Config struct {
 	Headers       map[string]string // upstream header: claim, dots descend
 	ForwardToken  bool
 	DefaultAccess string // token or deny
-	Rules         []Rule
-	Resources     []Resource
-	ScopeImplies  map[string][]string
+
+	AmbiguousPaths string // refuse (also when empty) or allow
+	EncodedSlashes string // refuse (also when empty) or literal
+
+	Rules        []Rule
+	Resources    []Resource
+	ScopeImplies map[string][]string
 }
 
 // IssuerConfig is what every token of one issuer must satisfy.
@@ -76,12 +80,15 @@ type IssuerConfig struct {
 	Issuer         string
 	Audience       []string // one of them; empty: the check is switched off
 	RequiredScopes []string // all of them, on top of the rule's
+
+	ClockSkew   time.Duration // how far ahead of ours its clock may be
+	Introspects bool          // its tokens may be opaque
 }
 
 // Rule says what holds for the requests that it matches; the first match wins.
 type Rule struct {
 	Name      string        `yaml:"name"`
-	Match     Match         `yaml:"match"`
+	Match     *Match        `yaml:"match"`  // nil: the rule is reached by name only
 	Access    string        `yaml:"access"` // public, optional, token (also when empty) or deny
 	Issuers   []string      `yaml:"issuers"`
 	Audience  []string      `yaml:"audience,string"`
@@ -92,11 +99,13 @@ type Rule struct {
 	MaxAge    time.Duration `yaml:"max_age"`    // RFC 9470; zero: none
 }
 
-// Match is met when each list that is not empty has a member that fits.
+// Match is met when each list that is given has a member that fits.
 type Match struct {
 	Paths   []string `yaml:"paths"`
 	Methods []string `yaml:"methods"`
 	Hosts   []string `yaml:"hosts"`
+
+	IgnoreCase bool `yaml:"ignore_case"` // of ASCII letters in paths
 }
 
 // Resource is a protected resource of RFC 9728.

@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	stdjson "encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -11,18 +12,29 @@ import (
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/interpreter"
 
 	"github.com/bearergate/bearergate/validation"
 )
 
-// maxWhenCost bounds one evaluation, in CEL's units of cost; a comparison
-// costs a handful.
-const maxWhenCost = 100_000
-
 const (
+	hostVariable    = "request.host"
 	headersVariable = "request.headers"
 	pathVariable    = "request.path"
 )
+
+// What became of an evaluation, for logs: CEL's own words would put claims there.
+var (
+	errWhenFalse  = errors.New("when is false")
+	errWhenFailed = errors.New("when: cannot be evaluated: a claim or header is missing, or of another type")
+	errWhenCost   = errors.New("when: the evaluation costs too much")
+)
+
+// conditions compiles every `when` of a policy in one environment, which takes
+// longer to make than an expression to compile.
+type conditions struct {
+	env *cel.Env // nil: not needed so far
+}
 
 // condition is a compiled `when`. It may look at `claims`; at `request.method`,
 // `request.host`, `request.path` and `request.headers`; and at `token.issuer`,
@@ -30,16 +42,16 @@ const (
 type condition struct {
 	program cel.Program
 	headers []string // that the expression names; no others are shown to it
+	onHost  bool     // it reads request.host
 	onPath  bool     // it reads request.path
 }
 
-// compile type-checks an expression; errors give the column.
-func compile(expression string) (*condition, error) {
-	env, err := cel.NewEnv(
+func newEnvironment() (*cel.Env, error) {
+	return cel.NewEnv(
 		cel.CustomTypeAdapter(numbers{types.DefaultTypeAdapter}),
 		cel.Variable("claims", cel.MapType(cel.StringType, cel.DynType)),
 		cel.Variable("request.method", cel.StringType),
-		cel.Variable("request.host", cel.StringType),
+		cel.Variable(hostVariable, cel.StringType),
 		cel.Variable(pathVariable, cel.StringType),
 		cel.Variable(headersVariable, cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("token.issuer", cel.StringType),
@@ -47,10 +59,18 @@ func compile(expression string) (*condition, error) {
 		cel.Variable("token.client_id", cel.StringType),
 		cel.ASTValidators(cel.ValidateRegexLiterals()),
 	)
-	if err != nil {
-		return nil, err
+}
+
+// compile type-checks an expression; errors give the column.
+func (cs *conditions) compile(expression string) (*condition, error) {
+	if cs.env == nil {
+		env, err := newEnvironment()
+		if err != nil {
+			return nil, err
+		}
+		cs.env = env
 	}
-	checked, issues := env.Compile(expression)
+	checked, issues := cs.env.Compile(expression)
 	if err := issues.Err(); err != nil {
 		first := issues.Errors()[0]
 		return nil, fmt.Errorf("column %d: %s", first.Location.Column()+1, first.Message)
@@ -62,12 +82,14 @@ func compile(expression string) (*condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxWhenCost), cel.InterruptCheckFrequency(100))
+	program, err := cs.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(100),
+		cel.CostTracking(prices{}), cel.CostLimit(maxWhenCost), cel.CustomDecoratorV2(boundMatches))
 	if err != nil {
 		return nil, err
 	}
 	c := &condition{program: program, headers: headers}
 	for _, reference := range checked.NativeRep().ReferenceMap() {
+		c.onHost = c.onHost || reference.Name == hostVariable
 		c.onPath = c.onPath || reference.Name == pathVariable
 	}
 	return c, nil
@@ -142,17 +164,24 @@ func checkReadable(name string) error {
 }
 
 // holds evaluates the condition. An error means that it does not hold.
-func (c *condition) holds(ctx context.Context, r *Request, path string, t *validation.Token) (bool, error) {
-	value, _, err := c.program.ContextEval(ctx, &facts{request: r, path: path, token: t, headers: c.headers})
-	if err != nil {
-		return false, fmt.Errorf("when: %w", err)
+func (c *condition) holds(ctx context.Context, r *Request, host, path string, t *validation.Token) (bool, error) {
+	value, _, err := c.program.ContextEval(ctx, &facts{request: r, host: host, path: path, token: t, headers: c.headers})
+	var cancelled interpreter.EvalCancelledError
+	switch {
+	case errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded:
+		return false, errWhenCost
+	case err != nil:
+		return false, errWhenFailed
+	case value != types.True:
+		return false, errWhenFalse
 	}
-	return value == types.True, nil
+	return true, nil
 }
 
 // facts are the variables of one evaluation.
 type facts struct {
 	request *Request
+	host    string
 	path    string
 	token   *validation.Token // nil: none
 	headers []string
@@ -166,8 +195,8 @@ func (f *facts) ResolveName(name string) (any, bool) {
 	switch name {
 	case "request.method":
 		return f.request.Method, true
-	case "request.host":
-		return hostOnly(f.request.Host), true
+	case hostVariable:
+		return f.host, true
 	case pathVariable:
 		return f.path, true
 	case headersVariable:

@@ -155,5 +155,11 @@ func (c *Config) Warnings() []string {
 	if c.ForwardToken {
 		all = append(all, "forward_token: upstreams get the client's token and could use it elsewhere")
 	}
+	for _, w := range c.Authz().Warnings() {
+		if rest, ok := strings.CutPrefix(w, "issuers[0]"); ok && c.single {
+			w = "auth" + rest
+		}
+		all = append(all, w)
+	}
 	return all
 }

@@ -33,12 +33,14 @@ type Config struct {
 	Cache Cache `yaml:"cache"`
 	JWKS  JWKS  `yaml:"jwks"`
 
-	Headers       map[string]string   `yaml:"headers"`
-	ForwardToken  bool                `yaml:"forward_token"`
-	DefaultAccess string              `yaml:"default_access"`
-	Rules         []authz.Rule        `yaml:"rules"`
-	Resources     []authz.Resource    `yaml:"resources"`
-	ScopeImplies  map[string][]string `yaml:"scope_implies"`
+	Headers        map[string]string   `yaml:"headers"`
+	ForwardToken   bool                `yaml:"forward_token"`
+	DefaultAccess  string              `yaml:"default_access"`
+	AmbiguousPaths string              `yaml:"ambiguous_paths"`
+	EncodedSlashes string              `yaml:"encoded_slashes"`
+	Rules          []authz.Rule        `yaml:"rules"`
+	Resources      []authz.Resource    `yaml:"resources"`
+	ScopeImplies   map[string][]string `yaml:"scope_implies"`
 
 	single bool // the file says auth, not issuers
 }
@@ -127,13 +129,15 @@ type JWKS struct {
 
 func (c *Config) defaults() {
 	*c = Config{
-		Server:        Server{GRPCAddress: ":9191", AdminAddress: "127.0.0.1:9192", ShutdownTimeout: 15 * time.Second},
-		Log:           Log{Level: "info", Format: "json"},
-		Realm:         "bearergate",
-		Cache:         Cache{MaxEntries: 100_000, MaxBytes: 256 << 20, TTL: time.Minute, NegativeTTL: 5 * time.Second},
-		JWKS:          JWKS{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},
-		Headers:       map[string]string{"x-auth-sub": "sub", "x-auth-scope": "scope", "x-auth-client-id": "client_id"},
-		DefaultAccess: "token",
+		Server:         Server{GRPCAddress: ":9191", AdminAddress: "127.0.0.1:9192", ShutdownTimeout: 15 * time.Second},
+		Log:            Log{Level: "info", Format: "json"},
+		Realm:          "bearergate",
+		Cache:          Cache{MaxEntries: 100_000, MaxBytes: 256 << 20, TTL: time.Minute, NegativeTTL: 5 * time.Second},
+		JWKS:           JWKS{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},
+		Headers:        map[string]string{"x-auth-sub": "sub", "x-auth-scope": "scope", "x-auth-client-id": "client_id"},
+		DefaultAccess:  "token",
+		AmbiguousPaths: "refuse",
+		EncodedSlashes: "refuse",
 	}
 }
 

@@ -126,7 +126,7 @@ func TestEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := authz.Rule{
-		Name: "r", Match: authz.Match{Paths: []string{"/a/**"}, Methods: []string{"GET"}, Hosts: []string{"A.example.com"}},
+		Name: "r", Match: &authz.Match{Paths: []string{"/a/**"}, Methods: []string{"GET"}, Hosts: []string{"A.example.com"}},
 		Issuers: []string{"https://a.example.com"}, Audience: []string{"one"}, Scopes: []string{"s"}, When: `claims.t.matches("^x$")`,
 		Resource: "https://a.example.com/mcp", ACRValues: []string{"mfa"}, MaxAge: 5 * time.Minute,
 	}

@@ -73,10 +73,14 @@ func (c *Config) Validation(n int) validation.Config {
 func (c *Config) Authz() authz.Config {
 	issuers := make([]authz.IssuerConfig, len(c.Issuers))
 	for n, i := range c.Issuers {
-		issuers[n] = authz.IssuerConfig{Issuer: i.Issuer, Audience: i.Audience, RequiredScopes: i.RequiredScopes}
+		issuers[n] = authz.IssuerConfig{
+			Issuer: i.Issuer, Audience: i.Audience, RequiredScopes: i.RequiredScopes,
+			ClockSkew: i.ClockSkew, Introspects: i.TokenValidation != string(validation.StrategyJWT),
+		}
 	}
 	return authz.Config{
 		Realm: c.Realm, Issuers: issuers, Headers: c.Headers, ForwardToken: c.ForwardToken, DefaultAccess: c.DefaultAccess,
+		AmbiguousPaths: c.AmbiguousPaths, EncodedSlashes: c.EncodedSlashes,
 		Rules: c.Rules, Resources: c.Resources, ScopeImplies: c.ScopeImplies,
 	}
 }
