@@ -348,7 +348,7 @@ func TestConfigMistakes(t *testing.T) {
 		`resources[0].resource: want visible ASC`:   func(c *Config) { c.Resources = []Resource{{Resource: `https://r/a"b`}} },
 		`resources[0].resource: want visible AS`:    func(c *Config) { c.Resources = []Resource{{Resource: "https://r/ä"}} },
 		`rules[0].when: the pattern is too large`: func(c *Config) {
-			c.Rules = []Rule{{Name: "a", When: `request.method.matches("` + strings.Repeat("x{1000}", 11) + `")`}}
+			c.Rules = []Rule{{Name: "a", When: `request.method.matches("` + strings.Repeat("x{1000}", 12) + `")`}}
 		},
 		`rules[0].when: column 8`:                     func(c *Config) { c.Rules = []Rule{{Name: "a", When: `request.metod == ""`}} },
 		`rules[0].resource: "https://r" is not`:       func(c *Config) { c.Rules = []Rule{{Name: "a", Resource: "https://r"}} },

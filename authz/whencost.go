@@ -180,15 +180,21 @@ func patternNodes(pattern string) (int, error) {
 }
 
 func countNodes(re *syntax.Regexp) int {
-	total := 1 + len(re.Rune)
-	if re.Op == syntax.OpCharClass { // one instruction, whatever its ranges
-		total = 2
+	total := 1
+	switch re.Op {
+	case syntax.OpLiteral:
+		total = len(re.Rune)
+	case syntax.OpRepeat:
+		total = 0
 	}
 	for _, sub := range re.Sub {
 		total = min(total+countNodes(sub), maxPatternNodes+1)
 	}
 	if re.Op == syntax.OpRepeat {
-		total = min(total*max(re.Min, re.Max, 1), maxPatternNodes+1)
+		if re.Min != re.Max { // a choice before each of them
+			total++
+		}
+		total *= max(re.Min, re.Max, 1)
 	}
-	return total
+	return min(total, maxPatternNodes+1)
 }

@@ -139,7 +139,7 @@ func TestEveryKey(t *testing.T) {
 	if d := c.Discovery(1); d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour || d.MetadataURL != "https://b.internal/metadata" {
 		t.Errorf("got %+v", d)
 	}
-	if len(c.Warnings()) != 2 {
+	if len(c.Warnings()) != 3 {
 		t.Errorf("got warnings %q", c.Warnings())
 	}
 }
