@@ -51,10 +51,8 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 func (p *Policy) Decide(ctx context.Context, r Request) Decision {
 	e := &evaluation{policy: p, request: &r, trace: trace.From(ctx)}
 	e.host, e.hostErr = hostOnly(r.Host)
-	if e.hostErr == nil {
-		if d, ok := p.document(e.host, &r); ok {
-			return d
-		}
+	if d, ok := p.document(e.host, &r); ok { // no resource is on a host that was refused
+		return d
 	}
 	reason, err := e.run(ctx)
 	if reason.Allows() && ctx.Err() != nil {
