@@ -193,7 +193,8 @@ func (p *Policy) addRules() error {
 	return errors.Join(errs...)
 }
 
-func (p *Policy) compileRule(r Rule) (*rule, error) {
+// newRule returns a rule of its own, to be compiled.
+func newRule(r Rule) *rule {
 	if r.Access == "" {
 		r.Access = accessToken
 	}
@@ -202,7 +203,11 @@ func (p *Policy) compileRule(r Rule) (*rule, error) {
 		match.Hosts = slices.Clone(match.Hosts)
 		r.Match = &match
 	}
-	compiled := &rule{Rule: r}
+	return &rule{Rule: r}
+}
+
+func (p *Policy) compileRule(r Rule) (*rule, error) {
+	compiled := newRule(r)
 	errs := []error{
 		p.checkNames("issuers", r.Issuers), checkScopes("scopes", r.Scopes),
 		compiled.checkAccess(), compiled.checkMatch(p.slashes), compiled.checkStepUp(),
@@ -285,7 +290,8 @@ func (r *rule) checkMatch(slashes bool) error {
 
 func (m *Match) checkLists() error {
 	if m.Paths == nil && m.Methods == nil && m.Hosts == nil {
-		return field.Errorf("match", `is empty: a rule for everything says paths: ["/**"], and one that is reached by name has no match`)
+		return field.Errorf("match", `is empty: a rule for everything says paths: ["/**"], `+
+			`and one that is reached by name has no match`)
 	}
 	var errs []error
 	for _, list := range []struct {

@@ -172,7 +172,8 @@ func parsePattern(s string, slashes bool) (pattern, error) {
 	}
 	normal, err := normalPath(path, slashes)
 	if err != nil || strings.Contains(s, "?") || strings.Contains(s, "//") {
-		return pattern{}, errors.New("want a path that begins with / and has neither dot segments, //, \\, ;, ? nor encoded . / \\ in it")
+		return pattern{}, errors.New("want a path that begins with / and has neither dot segments, " +
+			"//, \\, ;, ? nor encoded . / \\ in it")
 	}
 	p := pattern{segments: strings.Split(normal[1:], "/"), rest: rest}
 	for _, segment := range p.segments {

@@ -9,29 +9,30 @@ import (
 // Warnings says what a valid configuration may not mean: texts that begin with
 // the key's path.
 func (c Config) Warnings() []string {
-	p, err := newPolicy(c)
-	if err != nil {
-		return nil
-	}
 	var all []string
 	for n, i := range c.Issuers {
 		for _, audience := range i.Audience {
-			if len(c.Resources) > 0 && !p.isResource(audience) {
-				all = append(all, fmt.Sprintf("issuers[%d].audience: tokens for %q pass beside the resources, so by another Host or spelling of the path (/MCP): "+
-					"name only resources here, or see that the gateway sends nothing else to them", n, audience))
+			if len(c.Resources) > 0 && !c.isResource(audience) {
+				all = append(all, fmt.Sprintf("issuers[%d].audience: tokens for %q pass beside the resources, "+
+					"and so by another Host or spelling of the path (/MCP): name only resources here, "+
+					"or let the gateway send nothing else to their upstreams", n, audience))
 			}
 		}
 	}
-	return append(all, p.caseWarnings()...)
+	return append(all, c.caseWarnings()...)
+}
+
+func (c Config) isResource(identifier string) bool {
+	return slices.ContainsFunc(c.Resources, func(r Resource) bool { return r.Resource == identifier })
 }
 
 // caseWarnings has one text for all rules that the same thing undermines.
-func (p *Policy) caseWarnings() []string {
-	anyCase := p.rulesOfAnyCase()
+func (c Config) caseWarnings() []string {
+	compiled, anyCase := c.rulesByCase()
 	var order []string
 	rules := map[string][]int{}
-	for n, r := range p.rules {
-		if instead := p.weakerInAnotherCase(r, anyCase); instead != "" {
+	for n, r := range compiled {
+		if instead := c.weakerInAnotherCase(r, anyCase); instead != "" {
 			if rules[instead] == nil {
 				order = append(order, instead)
 			}
@@ -44,31 +45,34 @@ func (p *Policy) caseWarnings() []string {
 		if others := len(rules[instead]) - 1; others > 0 {
 			more = fmt.Sprintf(" (and of %d more rules)", others)
 		}
-		all = append(all, fmt.Sprintf("rules[%d]: a path of this rule%s in another case meets %s, which asks for less, and upstreams like Express and IIS "+
-			"take it for the same: set match.ignore_case: true", rules[instead][0], more, instead))
+		all = append(all, fmt.Sprintf("rules[%d]: a path of this rule%s in another case meets %s, which asks for less, "+
+			"and upstreams like Express and IIS take it for the same: set match.ignore_case: true",
+			rules[instead][0], more, instead))
 	}
 	return all
 }
 
-// rulesOfAnyCase returns the rules that can match a path whatever its case: there
-// are few, so that a long list of rules is not compared with itself.
-func (p *Policy) rulesOfAnyCase() []*rule {
-	var all []*rule
-	for _, r := range p.rules {
-		if r.Match != nil && (len(r.paths) == 0 || slices.ContainsFunc(r.paths, func(p pattern) bool { return p.inAnotherCase() == "" })) {
-			all = append(all, r)
+// rulesByCase returns all rules, without their conditions, and those of them
+// that can match a path whatever its case: there are few, so that a long list
+// of rules is not compared with itself.
+func (c Config) rulesByCase() (all, anyCase []*rule) {
+	for _, configured := range c.Rules {
+		r := newRule(configured)
+		if r.checkMatch(c.EncodedSlashes == slashesLiteral) != nil {
+			return nil, nil
+		}
+		all = append(all, r)
+		hasNoLetters := func(p pattern) bool { return p.inAnotherCase() == "" }
+		if r.Match != nil && (len(r.paths) == 0 || slices.ContainsFunc(r.paths, hasNoLetters)) {
+			anyCase = append(anyCase, r)
 		}
 	}
-	return all
+	return all, anyCase
 }
 
-func (p *Policy) isResource(identifier string) bool {
-	return slices.ContainsFunc(p.resources, func(r *resource) bool { return r.identifier == identifier })
-}
-
-// weakerInAnotherCase names what holds for a path that differs from
-// r's in case alone, if that is weaker than the rule.
-func (p *Policy) weakerInAnotherCase(r *rule, anyCase []*rule) string {
+// weakerInAnotherCase names what holds for a path that differs from r's in case
+// alone, if that is weaker than the rule.
+func (c Config) weakerInAnotherCase(r *rule, anyCase []*rule) string {
 	if r.Match == nil || r.Match.IgnoreCase || r.Access == accessPublic {
 		return ""
 	}
@@ -77,15 +81,16 @@ func (p *Policy) weakerInAnotherCase(r *rule, anyCase []*rule) string {
 		if sample == "" || r.fitsPath(sample) {
 			continue
 		}
-		if instead := p.weakerOn(sample, r, anyCase); instead != "" {
+		if instead := c.weakerOn(sample, r, anyCase); instead != "" {
 			return instead
 		}
 	}
 	return ""
 }
 
-// weakerOn names the first rule or default that holds on path instead of r, for some of its methods and hosts, and is weaker.
-func (p *Policy) weakerOn(path string, r *rule, others []*rule) string {
+// weakerOn names the first rule or default that holds on path instead of r, for
+// some of its methods and hosts, and is weaker.
+func (c Config) weakerOn(path string, r *rule, others []*rule) string {
 	for _, other := range others {
 		if other == r || len(other.paths) > 0 && !other.fitsPath(path) ||
 			!overlap(r.Match.Methods, other.Match.Methods) || !overlap(r.Match.Hosts, other.Match.Hosts) {
@@ -98,8 +103,8 @@ func (p *Policy) weakerOn(path string, r *rule, others []*rule) string {
 			return ""
 		}
 	}
-	if r.isStrongerThan(&rule{Rule: Rule{Access: p.cfg.DefaultAccess}}) {
-		return "default_access " + p.cfg.DefaultAccess
+	if r.isStrongerThan(&rule{Rule: Rule{Access: c.DefaultAccess}}) {
+		return "default_access " + c.DefaultAccess
 	}
 	return ""
 }

@@ -174,7 +174,8 @@ func patternNodes(pattern string) (int, error) {
 	}
 	nodes := countNodes(parsed)
 	if nodes > maxPatternNodes {
-		return 0, fmt.Errorf("the pattern is too large: want at most %d characters, classes and operators, repetitions written out", maxPatternNodes)
+		return 0, fmt.Errorf("the pattern is too large: want at most %d characters, classes and operators, "+
+			"repetitions written out", maxPatternNodes)
 	}
 	return nodes, nil
 }

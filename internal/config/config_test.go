@@ -166,6 +166,30 @@ func TestTrustIsPlumbed(t *testing.T) { // all that decides whom we trust reache
 	}
 }
 
+// TestPolicyKeys: what the policy knows of the issuers and of paths.
+func TestPolicyKeys(t *testing.T) {
+	c, err := load(t, "a.yaml", `
+auth: {issuer: "https://a.example.com", audience: a, clock_skew: 7s, token_validation: both, client_id: c, client_auth_method: none}
+encoded_slashes: literal
+rules: [{name: a, match: {paths: ["/a%2fb"], ignore_case: true}, access: deny}, {name: b, match: {paths: [/b]}, access: deny}, {name: named}]
+resources: [{resource: "https://a.example.com/mcp"}]
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := c.Authz()
+	if i := got.Issuers[0]; i.ClockSkew != 7*time.Second || !i.Introspects {
+		t.Errorf("got %+v", i)
+	}
+	if got.EncodedSlashes != "literal" || got.AmbiguousPaths != "refuse" || !got.Rules[0].Match.IgnoreCase || got.Rules[2].Match != nil {
+		t.Errorf("got %+v", got)
+	}
+	want := []string{"auth.audience: tokens for", "rules[1]: a path of this rule in another case"}
+	if w := c.Warnings(); len(w) != 2 || !strings.HasPrefix(w[0], want[0]) || !strings.HasPrefix(w[1], want[1]) {
+		t.Errorf("got %q, want %q", w, want)
+	}
+}
+
 func TestMistakes(t *testing.T) {
 	const auth = "auth:\n  issuer: https://a.example.com\n  audience: a\n"
 	for name, tc := range map[string]struct {
@@ -196,6 +220,12 @@ func TestMistakes(t *testing.T) {
 		"two issuers":       {"a.yaml", "issuers:\n- {issuer: https://a, audience: a}\n- {issuer: https://a, audience: a}\n", []string{`:3:4: issuers[1].issuer: "https://a" is configured twice`}},
 		"room path":         {"a.yaml", auth + "jwks: {refresh_interval: 0s}\n", []string{":4:8: jwks.refresh_interval: got 0s"}},
 		"rule":              {"a.yaml", auth + "rules:\n- name: a\n  when: 'claims.x ='\n", []string{":6:3: rules[0].when: column"}},
+		"empty match":       {"a.yaml", auth + "rules:\n- name: a\n  match: {}\n", []string{":6:3: rules[0].match: is empty"}},
+		"empty paths":       {"a.yaml", auth + "rules:\n- name: a\n  match: {paths: []}\n", []string{":6:11: rules[0].match.paths: is empty"}},
+		"empty paths, JSON": {"a.json", `{"auth": {"issuer": "https://a.example.com", "audience": "a"}, "rules": [{"name": "a", "match": {"hosts": []}}]}`, []string{"rules[0].match.hosts: is empty"}},
+		"empty paths, TOML": {"a.toml", "[auth]\nissuer = 'https://a.example.com'\naudience = 'a'\n[[rules]]\nname = 'a'\n[rules.match]\nmethods = []\n", []string{"rules[0].match.methods: is empty"}},
+		"ambiguous paths":   {"a.yaml", auth + "ambiguous_paths: allow\nrules:\n- {name: a, match: {paths: [/a]}}\n", []string{":4:1: ambiguous_paths: allow, and rules[0].match.paths looks at paths"}},
+		"switches":          {"a.yaml", auth + "ambiguous_paths: no\nencoded_slashes: yes please\n", []string{"ambiguous_paths: got", `encoded_slashes: got "yes please"`}},
 		"missing file":      {"a.yaml", auth + "  ca_file: /nonexistent\n", []string{":4:3: auth.ca_file: open /nonexistent"}},
 		"files": {"a.yaml", "server: {tls: {cert_file: /dev/null, key_file: /dev/null, client_ca_file: /dev/null}}\nauth:\n  issuer: https://a.example.com\n  audience: a\n  ca_file: /dev/null\n  token_validation: both\n  client_id: a\n  client_secret_file: /dev/null\n",
 			[]string{":1:16: server.tls.cert_file: ", "server.tls.client_ca_file: no PEM certificate", ":5:3: auth.ca_file: /dev/null: no PEM certificate", ":8:3: auth.client_secret_file: /dev/null: the secret is empty"}},
