@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -114,7 +115,7 @@ func (i *Issuer) defaults() {
 // Cache is of introspection answers and verified JWTs.
 type Cache struct {
 	MaxEntries   int           `yaml:"max_entries"`
-	MaxBytes     int           `yaml:"max_bytes"`
+	MaxBytes     bytesize.Size `yaml:"max_bytes"`
 	TTL          time.Duration `yaml:"ttl"`
 	NegativeTTL  time.Duration `yaml:"negative_ttl"`
 	StaleIfError time.Duration `yaml:"stale_if_error"`
@@ -132,7 +133,7 @@ func (c *Config) defaults() {
 		Server:         Server{GRPCAddress: ":9191", AdminAddress: "127.0.0.1:9192", ShutdownTimeout: 15 * time.Second},
 		Log:            Log{Level: "info", Format: "json"},
 		Realm:          "bearergate",
-		Cache:          Cache{MaxEntries: 100_000, MaxBytes: 256 << 20, TTL: time.Minute, NegativeTTL: 5 * time.Second},
+		Cache:          Cache{MaxEntries: 100_000, MaxBytes: 256 * bytesize.MiB, TTL: time.Minute, NegativeTTL: 5 * time.Second},
 		JWKS:           JWKS{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},
 		Headers:        map[string]string{"x-auth-sub": "sub", "x-auth-scope": "scope", "x-auth-client-id": "client_id"},
 		DefaultAccess:  "token",

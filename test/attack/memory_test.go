@@ -117,7 +117,7 @@ func TestSendersThatNeverFinish(t *testing.T) {
 func TestTokensOfManyClaims(t *testing.T) {
 	const tokens = 7_000
 	issuer := harness.Issuer(t)
-	service := harness.ServeRelease(t, chartLimit, harness.Config(issuer.URL())+"cache: {max_bytes: 134217728}\n").Ready(t)
+	service := harness.ServeRelease(t, chartLimit, harness.Config(issuer.URL())+"cache: {max_bytes: 128MiB}\n").Ready(t)
 	groups := make([]string, 400)
 	for i := range groups {
 		groups[i] = rand.Text()
