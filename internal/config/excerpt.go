@@ -29,7 +29,7 @@ type span struct {
 }
 
 // at returns the line of a place, and how many characters of it stand before
-// the place.
+// the place; "" when nothing of it may be shown.
 func (x *excerpts) at(p place) (line string, caret int) {
 	if x.spans == nil {
 		x.collect(x.root)
@@ -37,6 +37,9 @@ func (x *excerpts) at(p place) (line string, caret int) {
 	}
 	w := x.window(p)
 	w.walk(x.spans)
+	if !w.shows { // an ellipsis helps nobody
+		return "", 0
+	}
 	if w.runes > excerptWidth {
 		return string([]rune(w.out.String())[:excerptWidth]) + "…", w.caret
 	}
@@ -92,6 +95,7 @@ type window struct {
 	from, to int // offsets
 	place    int // offset
 	cut      bool
+	shows    bool // a span is in it
 
 	out   strings.Builder
 	runes int
@@ -133,6 +137,7 @@ func (w *window) walk(spans []span) {
 		}
 		w.between(offset, s.start, hides)
 		w.point(s.start, s.end)
+		w.shows = true
 		w.write(string(w.content[s.start:min(s.end, w.to)]))
 		offset, hides = s.end, s.hides
 	}

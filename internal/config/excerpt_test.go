@@ -168,6 +168,7 @@ func TestExcerpts(t *testing.T) {
 		"JSON":               {"a.json", `{"log": {"level": "loud"}, "zzz": "x"}`, `{"log": {"level": "loud"}, "zzz": …` + "\n         ^"},
 		"TOML":               {"a.toml", "[log]\nlevel = \"loud\" # why\n", "level = \"loud\" …\n^"},
 		"TOML, table":        {"a.toml", "[[rules]]\n", "[[rules]]\n  ^"},
+		"nothing to show":    {"a.yaml", "nonsense # hunter2\n", "\n^"},
 		"comment":            {"a.yaml", "log: {level: loud} # why\n", "log: {level: loud} …\n      ^"},
 		"tabs":               {"a.json", "{\"log\":\t{\t\"level\":\t\"loud\"}}", "{\"log\": { \"level\": \"loud\"}}\n          ^"},
 		"wide characters":    {"a.json", `{"realm": "ä€ö", "log": {"level": "loud"}}`, `{"realm": "ä€ö", "log": {"level": "loud"}}` + "\n                         ^"},

@@ -275,10 +275,10 @@ func TestReload(t *testing.T) { // A-21: never half a configuration
 	reload := func(config string) {
 		s.service.Write(t, config)
 		s.service.Signal(syscall.SIGHUP)
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(1300 * time.Millisecond) // a changed file is taken after a second
 	}
 	reload(of("a"))
-	ctx, cancel := context.WithTimeout(t.Context(), duration(4*time.Second, time.Minute))
+	ctx, cancel := context.WithTimeout(t.Context(), duration(10*time.Second, time.Minute))
 	defer cancel()
 	mixed := s.issuer.JWT(claims{"aud": "b", "scope": "a"})
 	both := s.issuer.JWT(claims{"aud": []string{"a", "b"}, "scope": "a b"})
