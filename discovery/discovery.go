@@ -147,10 +147,7 @@ func New(cfg Config, o Options) (*Server, error) {
 		s.newURI <- struct{}{} // keys need not wait for the metadata
 	}
 	if !cfg.discovers() {
-		s.metadata.Store(&Metadata{
-			Issuer: cfg.Issuer, JWKSURI: cfg.JWKSURI,
-			IntrospectionEndpoint: cfg.IntrospectionEndpoint, TokenEndpoint: cfg.TokenEndpoint,
-		})
+		s.metadata.Store(cfg.configured())
 	}
 	return s, nil
 }

@@ -95,7 +95,8 @@ func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause
 		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
 	}
 	if len(keys) == 0 {
-		return nil, nil, 0, fmt.Errorf("%s: no usable key among %s", uri, line(fmt.Sprintf("those published: %v", errors.Join(skipped, alarm))))
+		why := line(fmt.Sprint(errors.Join(skipped, alarm)))
+		return nil, nil, 0, fmt.Errorf("%s: no usable key among those published: %s", uri, why)
 	}
 	if skipped != nil {
 		s.log.Warn("some keys of the JWKS are not usable", "error", line(skipped.Error()))

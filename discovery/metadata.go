@@ -79,7 +79,7 @@ func (s *Server) refreshMetadata(ctx context.Context) (time.Duration, error) {
 // every candidate is held to the same issuer, so going on never chooses another
 // one (D-05). The time is bounded by RequestTimeout for each of few candidates.
 func (s *Server) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, error) {
-	m := &Metadata{Issuer: s.cfg.Issuer, JWKSURI: s.cfg.JWKSURI, IntrospectionEndpoint: s.cfg.IntrospectionEndpoint, TokenEndpoint: s.cfg.TokenEndpoint}
+	m := s.cfg.configured()
 	pause := s.cfg.RefreshInterval
 	var wrong []string
 	for _, url := range s.cfg.candidates() {
@@ -94,6 +94,14 @@ func (s *Server) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, e
 		wrong = append(wrong, url+": "+err.Error())
 	}
 	return nil, 0, fmt.Errorf("no usable document: %s (%s would do without)", strings.Join(wrong, "; "), s.cfg.without())
+}
+
+// configured is what needs no fetch.
+func (c Config) configured() *Metadata {
+	return &Metadata{
+		Issuer: c.Issuer, JWKSURI: c.JWKSURI,
+		IntrospectionEndpoint: c.IntrospectionEndpoint, TokenEndpoint: c.TokenEndpoint,
+	}
 }
 
 func (c Config) candidates() []string {

@@ -43,7 +43,10 @@ func (w walked) hint(reason string) string {
 }
 
 func (w walked) inactive() string {
-	text := "the authorization server says active: false. If the token is alive, it may be that our client may not ask about it: " +
+	if strings.Contains(w.cause(), "rejected") {
+		return "the introspection endpoint answered 400: it does not know such tokens, or does not take them"
+	}
+	text := "the authorization server says active: false. If the token is alive, our client may not ask about it: " +
 		"Keycloak says so unless client_id is in the token's aud (add an audience mapper for client_id there)"
 	if w.strategy() == "introspection" && w.isJWT() {
 		text += "; token_validation: jwt or both verifies JWTs without asking"
@@ -68,7 +71,8 @@ func (w walked) wrongType() string {
 	if !w.introspected() {
 		text += "access_token_type: rfc9068 takes typ at+jwt only, compatible takes JWT and none too; "
 	}
-	text += "access_token_type: any takes what only nonce, at_hash, c_hash or an aud that is its own client mark as an ID token"
+	text += "access_token_type: any takes what only nonce, at_hash, c_hash or " +
+		"an aud that is its own client mark as an ID token"
 	if w.introspected() {
 		text += "; require_token_type: false takes answers without token_type"
 	}
@@ -81,7 +85,8 @@ func (w walked) unknownKey() string {
 	if uri == "" {
 		uri = "the issuer's jwks_uri"
 	}
-	return "no key with the token's kid and alg is published at " + uri + ": is it that of the server, realm or tenant that signed the token? " +
+	return "no key with the token's kid and alg is published at " + uri +
+		": is it that of the server, realm or tenant that signed the token? " +
 		"A running service asks for new keys three times at once, then once in jwks.min_refresh_interval"
 }
 
@@ -111,7 +116,8 @@ func nearly(got, want string) string {
 	gotScheme, gotRest, _ := strings.Cut(got, "://")
 	wantScheme, wantRest, _ := strings.Cut(want, "://")
 	if gotRest == wantRest && gotRest != "" && gotScheme != wantScheme {
-		return gotScheme + " and " + wantScheme + "; have the authorization server say its public URL (Keycloak: hostname, proxy-headers), " +
+		return gotScheme + " and " + wantScheme +
+			"; have the authorization server say its public URL (Keycloak: hostname, proxy-headers), " +
 			"or write issuer as it does, with jwks_uri and introspection_endpoint as far as they are needed"
 	}
 	return ""
@@ -121,7 +127,8 @@ func (w walked) malformed() string {
 	if w.isJWT() || w.introspected() {
 		return ""
 	}
-	return "the token is opaque, no signed JWT: token_validation: both or introspection asks the authorization server about such tokens"
+	return "the token is opaque, no signed JWT: " +
+		"token_validation: both or introspection asks the authorization server about such tokens"
 }
 
 // step returns the last step of that name, or an empty one.

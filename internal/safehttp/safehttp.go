@@ -138,7 +138,8 @@ type connections struct {
 }
 
 func connect(anchors *x509.CertPool, certificate *tls.Certificate) *connections {
-	c := &connections{anchors: anchors, certificate: certificate, dialer: net.Dialer{Timeout: dialTimeout, ControlContext: refuse}}
+	c := &connections{anchors: anchors, certificate: certificate}
+	c.dialer = net.Dialer{Timeout: dialTimeout, ControlContext: refuse}
 	c.base = &http.Transport{
 		DialContext:            c.dialPlain,
 		DialTLSContext:         c.dialTLS,
@@ -168,7 +169,9 @@ func (c *connections) dialTLS(ctx context.Context, network, address string) (net
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: c.anchors, NextProtos: []string{"h2", "http/1.1"}}
+	config := &tls.Config{
+		MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: c.anchors, NextProtos: []string{"h2", "http/1.1"},
+	}
 	if c.certificate != nil {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate, nil }
 	}
