@@ -21,7 +21,9 @@ const (
 // marks are the members by which servers tell their tokens apart: typ is
 // Keycloak's, token_use that of Cognito and Hydra, tokenType Casdoor's,
 // tokenName ForgeRock's.
-var marks = [...]string{"typ", "token_type", "token_use", "tokenType", "TokenType", "tokenName", "token_usage"} //nolint:gochecknoglobals // never changed
+var marks = [...]string{ //nolint:gochecknoglobals // never changed
+	"typ", "token_type", "token_use", "tokenType", "TokenType", "tokenName", "token_usage",
+}
 
 // maxKindBytes is more than the longest word that is compared whole.
 const maxKindBytes = 32

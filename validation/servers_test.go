@@ -144,8 +144,9 @@ func reasonOf(token *validation.Token, err error) string {
 		"malformed_token": validation.ErrMalformed, "unsupported_algorithm": validation.ErrUnsupportedAlgorithm,
 		"wrong_type": validation.ErrWrongType, "unknown_key": validation.ErrUnknownKey, "bad_signature": validation.ErrSignature,
 		"wrong_issuer": validation.ErrIssuer, "wrong_audience": validation.ErrAudience, "expired": validation.ErrExpired,
-		"not_yet_valid": validation.ErrNotYetValid, "inactive": validation.ErrInactive, "wrong_binding": validation.ErrBinding,
-		"unavailable": validation.ErrUnavailable,
+		"not_yet_valid": validation.ErrNotYetValid, "inactive": validation.ErrInactive,
+		"wrong_binding": validation.ErrBinding,
+		"unavailable":   validation.ErrUnavailable,
 	} {
 		if errors.Is(err, sentinel) {
 			return reason
@@ -205,7 +206,8 @@ func newShapes(t *testing.T, file serverFile) *shapes {
 	t.Cleanup(client.CloseIdleConnections)
 	issuer := func(strategy validation.Strategy) *validation.Issuer {
 		i, err := validation.NewIssuer(validation.Config{
-			Issuer: file.Config.Issuer, Strategy: strategy, ClientID: file.Config.ClientID, ClientAuthMethod: validation.AuthNone,
+			Issuer: file.Config.Issuer, Strategy: strategy,
+			ClientID: file.Config.ClientID, ClientAuthMethod: validation.AuthNone,
 			IntrospectionResponse: cmp.Or(file.Config.Response, validation.ResponseJSON), Algorithms: validation.Algorithms(),
 			AccessTokenType:  cmp.Or(file.Config.AccessTokenType, validation.TypeCompatible),
 			RequireTokenType: file.Config.RequireTokenType, ClockSkew: 30 * time.Second, RequestTimeout: 5 * time.Second,
