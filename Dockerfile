@@ -1,4 +1,4 @@
-# The image of bearergate: one static binary, trust anchors and nothing else.
+# The image of bearergate: one static binary, trust anchors and the licence.
 #
 #   docker build -t bearergate .
 #   docker run --read-only -v ./bearergate.yaml:/etc/bearergate/bearergate.yaml:ro bearergate
@@ -6,9 +6,12 @@
 # The same sources, VERSION, COMMIT and Go version give the same files, to the
 # byte: -trimpath leaves the directory out, -buildvcs=false the checkout, and
 # every file gets the same time.
-ARG GO_VERSION=1.26.8
+# GO_IMAGE is for machines that can pull nothing and have a Go image of their own.
+ARG GO_IMAGE=pinned
 
-FROM --platform=$BUILDPLATFORM golang:${GO_VERSION} AS build
+FROM --platform=$BUILDPLATFORM golang:1.26.8@sha256:0f063af2d465d8dcae54cce04278ada488b96f77b42449c8d071e47d016cc65a AS pinned
+
+FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
@@ -18,19 +21,9 @@ ARG COMMIT=unknown
 ARG TARGETOS
 ARG TARGETARCH
 # grpcnotrace leaves out gRPC's own trace pages, which nobody could reach, and
-# with them what keeps the linker from dropping unused methods. Packages that a
-# cached Check does not pass through are built without inlining: that takes
-# another twentieth off.
+# with them what keeps the linker from dropping unused methods.
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -tags grpcnotrace \
-      -gcflags=cel.dev/...=-l \
-      -gcflags=github.com/antlr4-go/...=-l \
-      -gcflags=github.com/pelletier/...=-l \
-      -gcflags=go.yaml.in/...=-l \
-      -gcflags=github.com/spf13/...=-l \
-      -gcflags=github.com/prometheus/...=-l \
-      -gcflags=github.com/envoyproxy/...=-l \
-      -gcflags=net/http/...=-l \
       -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT" \
       -o /image/bearergate . \
  && mkdir -p /image/etc/ssl/certs /image/etc/bearergate /image/licenses \

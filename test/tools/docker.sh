@@ -2,8 +2,10 @@
 # Runs the tests of test/compose against a real Docker engine: the one that
 # runs here, which pulls its base images, or on a Debian with root one of its
 # own, which is installed if need be, started for this run and stopped after.
-# Nothing can be pulled there, so the base images are made of what the machine
-# has: its Go toolchain, and the Envoy of test/tools/envoy.sh.
+# Nothing can be pulled there, so images made of what the machine has stand in
+# for the pinned ones: its Go toolchain, and the Envoy of test/tools/envoy.sh.
+# That engine has a network of its own, with the tests in it: its bridges and
+# firewall rules end with it, and never meet those of the machine.
 #
 # Exit status: 0 passed, 77 skipped (no engine can be had), else failed.
 # Arguments go to `go test`.
@@ -12,7 +14,11 @@ root="$(cd "$(dirname "$0")/../.." && pwd)"
 work="$(mktemp -d "${TMPDIR:-/tmp}/bearergate-docker-XXXXXX")"
 engine= # process ID of the engine that this run started
 
-skip() { echo "skipped: $*"; exit 77; }
+skip() {
+  echo "skipped: $*"
+  echo "left out: the Docker stack ($*)" >>"${LEFT_OUT:-/dev/null}"
+  exit 77
+}
 have() { local c; for c in "$@"; do command -v "$c" >/dev/null || return 1; done; }
 note() { echo "docker.sh: $* (${SECONDS} s)" >&2; }
 
@@ -21,7 +27,6 @@ stop() {
   if [[ -n "$engine" ]]; then
     kill "$engine" 2>/dev/null || true
     wait "$engine" 2>/dev/null || true
-    if [[ -n "${bridge_is_ours:-}" ]] && command -v ip >/dev/null; then ip link delete docker0 2>/dev/null || true; fi
   fi
   chmod -R u+w "$work" 2>/dev/null || true
   rm -rf "$work"
@@ -43,10 +48,12 @@ install_engine() {
   return "$status"
 }
 
-# start_engine starts dockerd with everything of its own below $work.
+# start_engine starts dockerd with everything of its own below $work, in a new
+# network namespace.
 start_engine() {
-  [[ -e /sys/class/net/docker0 ]] || bridge_is_ours=yes
-  dockerd --data-root "$work/data" --exec-root "$work/exec" --host "unix://$work/docker.sock" \
+  # shellcheck disable=SC2016 # the inner shell expands it
+  unshare --net sh -c 'busybox ip link set lo up && exec "$@"' sh \
+    dockerd --data-root "$work/data" --exec-root "$work/exec" --host "unix://$work/docker.sock" \
     --pidfile "$work/docker.pid" >"$work/dockerd.log" 2>&1 &
   engine=$!
   export DOCKER_HOST="unix://$work/docker.sock"
@@ -106,8 +113,8 @@ envoy_image() {
 }
 
 # golang and envoy are the images that the Dockerfiles and the compose file name.
-golang="golang:$(sed -n 's/^ARG GO_VERSION=//p' "$root/Dockerfile")"
-envoy="$(sed -n 's/^ *image: \(envoyproxy.*\)/\1/p' "$root/test/compose/docker-compose.yaml")"
+golang="$(sed -nE 's/^FROM .*(golang:[^ ]+) .*/\1/p' "$root/Dockerfile")"
+envoy="$(sed -nE 's/^ *image: (envoyproxy.*)/\1/p' "$root/test/compose/docker-compose.yaml")"
 
 found_engine() {
   local image
@@ -127,8 +134,20 @@ own_engine() {
   mkdir "$work/bin" && ln -s /usr/bin/docker "$work/bin/docker" && PATH="$work/bin:$PATH"
   start_engine || skip "no Docker engine runs here, and dockerd does not start: $(tail -n 1 "$work/dockerd.log")"
   note "started an engine"
-  go_image "$golang"
-  envoy_image "$envoy"
+  export GO_IMAGE=bearergate-stand-in/go COMPOSE_FILE="docker-compose.yaml:$work/stand-ins.yaml"
+  go_image "$GO_IMAGE"
+  envoy_image bearergate-stand-in/envoy
+  cat >"$work/stand-ins.yaml" <<EOF
+services:
+  certificates: {build: {args: {GO_IMAGE: $GO_IMAGE}}}
+  bearergate: {build: {args: {GO_IMAGE: $GO_IMAGE}}}
+  envoy: {image: bearergate-stand-in/envoy}
+EOF
+}
+
+# beside_engine runs a command where the ports that containers publish are.
+beside_engine() {
+  if [[ -n "$engine" ]]; then nsenter --net --target "$engine" "$@"; else "$@"; fi
 }
 
 export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
@@ -137,7 +156,11 @@ compose="docker compose"
 $compose version >/dev/null 2>&1 || compose=docker-compose
 command -v "${compose%% *}" >/dev/null || skip "no docker compose"
 
+# The engine's network leads nowhere: what the tests build is fetched before.
+(cd "$root" && go mod download)
+cd "$root/test/compose"
+go mod download
 status=0
-(cd "$root/test/compose" && COMPOSE="$compose" go test -count=1 -timeout 25m "$@" .) || status=$?
+(COMPOSE="$compose" beside_engine go test -count=1 -timeout 25m "$@" .) || status=$?
 note "go test ended with $status"
 exit "$status"

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Prints the folder in which the npm package oidc-provider is installed; the
-# pinned version is fetched into .cache at the first call.
+# Prints the folder in which the npm package oidc-provider is installed; what
+# oidc-provider/package-lock.json pins is fetched into .cache when that changes.
 set -euo pipefail
-version=9.13.3
-root="$(cd "$(dirname "$0")/../.." && pwd)"
-cache="$root/.cache/oidc-provider-$version"
+here="$(cd "$(dirname "$0")" && pwd)"
+mkdir -p "$here/../../.cache/oidc-provider"
+cache="$(cd "$here/../../.cache/oidc-provider" && pwd)"
 
-if [[ ! -f "$cache/node_modules/oidc-provider/package.json" ]]; then
-  command -v npm >/dev/null || { echo "missing: node 20 and npm, to run oidc-provider $version" >&2; exit 1; }
-  mkdir -p "$cache"
-  npm install --prefix "$cache" --no-save --no-audit --no-fund --silent "oidc-provider@$version" >&2 ||
-    { rm -rf "$cache"; echo "missing: oidc-provider $version could not be fetched from npm" >&2; exit 1; }
+if ! cmp -s "$here/oidc-provider/package-lock.json" "$cache/package-lock.json" || [[ ! -f "$cache/node_modules/.package-lock.json" ]]; then
+  command -v npm >/dev/null || { echo "missing: node 20 and npm, to run oidc-provider" >&2; exit 1; }
+  cp "$here/oidc-provider"/{package.json,package-lock.json,.npmrc} "$cache/"
+  (cd "$cache" && npm ci --ignore-scripts --no-audit --no-fund --silent >&2) ||
+    { rm -rf "$cache"; echo "missing: oidc-provider could not be fetched from npm as its lock file says" >&2; exit 1; }
 fi
 echo "$cache"
