@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Keycloak in development mode, with its database in memory.
+set -euo pipefail
+source "$(dirname "$0")/../lib.sh"
+version=26.7.3
+cache="$root/.cache/keycloak-$version"
+home="$cache/keycloak-$version"
+issuer="$origin/realms/demo"
+
+get() {
+  need java mvn unzip
+  mvn --quiet --batch-mode dependency:copy -Dartifact=org.keycloak:keycloak-quarkus-dist:$version:zip -DoutputDirectory="$cache"
+  unzip -q -o "$cache/keycloak-quarkus-dist-$version.zip" -d "$cache"
+  rm "$cache/keycloak-quarkus-dist-$version.zip"
+}
+once "$cache" get
+mkdir -p "$home/data/import"
+sed "s|LOGOUT_LISTENER|http://127.0.0.1:$((port + 1))|" "$here/realm.json" >"$home/data/import/realm.json"
+
+serve "$issuer/.well-known/openid-configuration" \
+  "$home/bin/kc.sh" start-dev --db=dev-mem --import-realm --http-host=127.0.0.1 --http-port="$port" --log-level=warn <<EOF
+{"server": "Keycloak $version", "issuer": "$issuer", "public": {"$origin": "https://keycloak.example.com"},
+ "authorization_endpoint": "$issuer/protocol/openid-connect/auth",
+ "token_endpoint": "$issuer/protocol/openid-connect/token",
+ "introspection_endpoint": "$issuer/protocol/openid-connect/token/introspect",
+ "revocation_endpoint": "$issuer/protocol/openid-connect/revoke",
+ "end_session_endpoint": "$issuer/protocol/openid-connect/logout",
+ "redirect_uri": "$redirect", "logout_listener": "127.0.0.1:$((port + 1))",
+ "environment": {"ISSUER": "$issuer", "CLIENT_SECRET": "bearergate-secret"},
+ "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
+ "user": {"username": "alice", "password": "alice-password"},
+ "grants": [
+  {"name": "authorization code", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
+   "parameters": {"scope": "openid email"}},
+  {"name": "authorization code, offline", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
+   "parameters": {"scope": "openid offline_access"}},
+  {"name": "client credentials", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"}},
+  {"name": "authorization code, at+jwt", "grant_type": "authorization_code", "client": {"client_id": "app-rfc9068", "client_secret": "app-secret"},
+   "parameters": {"scope": "openid"}},
+  {"name": "authorization code, lightweight", "grant_type": "authorization_code", "client": {"client_id": "app-light", "client_secret": "app-secret"},
+   "parameters": {"scope": "openid"}},
+  {"name": "client credentials, no audience", "grant_type": "client_credentials", "client": {"client_id": "app-plain", "client_secret": "app-secret"}}]}
+EOF

@@ -1,0 +1,124 @@
+// Package servers runs authorization servers that none of us wrote, and gets
+// tokens from them as a client would: with a secret, or through the login form.
+package servers
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Names are the folders, each of one server.
+func Names() []string {
+	return []string{"django-oauth-toolkit", "hydra", "keycloak", "oidc-provider", "spring", "zitadel"}
+}
+
+// Server is what a start script prints when its server answers.
+type Server struct {
+	Name          string            `json:"server"` // with its version
+	Issuer        string            `json:"issuer"`
+	Authorization string            `json:"authorization_endpoint"`
+	Token         string            `json:"token_endpoint"`
+	Introspection string            `json:"introspection_endpoint"`
+	Revocation    string            `json:"revocation_endpoint"`
+	EndSession    string            `json:"end_session_endpoint"`
+	Accept        string            `json:"accept_endpoint"` // of Hydra, which has no login form of its own
+	RedirectURI   string            `json:"redirect_uri"`
+	Logout        string            `json:"logout_listener"` // where the server posts logout tokens to; empty: nowhere
+	Public        map[string]string `json:"public"`          // the origins here, and the made-up ones of fixtures
+	Environment   map[string]string `json:"environment"`     // of docs/authorization-servers/NAME.yaml
+	Gate          Client            `json:"gate"`            // the resource server's, which introspects
+	User          User              `json:"user"`
+	Grants        []Grant           `json:"grants"`
+
+	name string
+	cmd  *exec.Cmd
+}
+
+// Client is a confidential client.
+type Client struct {
+	ID     string `json:"client_id"`
+	Secret string `json:"client_secret"`
+}
+
+// User can log in.
+type User struct {
+	Name     string `json:"username"`
+	Password string `json:"password"`
+}
+
+// Grant is one way to get tokens.
+type Grant struct {
+	Name       string            `json:"name"`
+	Type       string            `json:"grant_type"` // client_credentials or authorization_code
+	Client     Client            `json:"client"`
+	Parameters map[string]string `json:"parameters"` // scope, audience, resource
+}
+
+// folder is test/servers.
+func folder() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Dir(file)
+}
+
+// Start runs the server of a folder on port and the few ports after it, and
+// returns when it answers. Everything that it needs is fetched at the first
+// call, which takes minutes.
+func Start(ctx context.Context, name string, port int) (*Server, error) {
+	if !slices.Contains(Names(), name) {
+		return nil, fmt.Errorf("got server %q, want one of %s", name, strings.Join(Names(), ", "))
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(folder(), name, "start.sh"), fmt.Sprint(port))
+	cmd.Stderr = os.Stderr
+	// A process group of its own: a script's children end with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 20 * time.Second
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	s := &Server{name: name, cmd: cmd}
+	line, err := bufio.NewReader(stdout).ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, s)
+	}
+	if err != nil {
+		s.Stop()
+		return nil, fmt.Errorf("%s: got no description of the server: %w", name, err)
+	}
+	return s, nil
+}
+
+// Stop ends the server and all that its script started.
+func (s *Server) Stop() {
+	_ = s.cmd.Cancel()
+	_ = s.cmd.Wait()
+}
+
+// Configuration is the one that the documentation shows for this server. What
+// it may not show is added: the server here speaks plain HTTP on loopback.
+func (s *Server) Configuration() (string, error) {
+	file := filepath.Join(folder(), "..", "..", "docs", "authorization-servers", s.name+".yaml")
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	const issuer = "  issuer: ${ISSUER}\n"
+	if !strings.Contains(string(content), issuer) {
+		return "", fmt.Errorf("%s: got no line %q to add insecure_http to", file, strings.TrimSpace(issuer))
+	}
+	return strings.Replace(string(content), issuer, issuer+"  insecure_http: true\n", 1), nil
+}
