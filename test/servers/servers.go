@@ -37,6 +37,7 @@ type Server struct {
 	Public        map[string]string `json:"public"`          // the origins here, and the made-up ones of fixtures
 	Environment   map[string]string `json:"environment"`     // of docs/authorization-servers/NAME.yaml
 	Gate          Client            `json:"gate"`            // the resource server's, which introspects
+	RequireType   bool              `json:"require_token_type"`
 	User          User              `json:"user"`
 	Grants        []Grant           `json:"grants"`
 

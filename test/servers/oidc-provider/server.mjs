@@ -17,8 +17,9 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     },
     { client_id: 'bearergate', client_secret: 'bearergate-secret', grant_types: [], redirect_uris: [], response_types: [] },
   ],
+  // The default refuses addresses such as 127.0.0.1, where the logout tokens go to.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   scopes: ['openid', 'offline_access', 'read', 'write'],
-  cookies: { keys: ['not-a-secret'] },
   features: {
     devInteractions: { enabled: true },
     clientCredentials: { enabled: true },

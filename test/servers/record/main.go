@@ -5,7 +5,8 @@
 //
 // What Bearergate must say of each is filled in by kind (access tokens are ok,
 // other kinds wrong_type, what the server calls inactive is inactive) and is to
-// be read by a person before it is committed.
+// be read by a person before it is committed: an access token that cannot be
+// told from an ID token, for instance, is wrong_type too.
 package main
 
 import (
@@ -83,8 +84,8 @@ func record(ctx context.Context, name string, port int, folder string) error {
 		return err
 	}
 	defer s.Stop()
-	r := recorder{s, &fixture{Server: s.Name, Source: "recorded", Now: time.Now().Unix(), JWTs: []jwt{}}, folder}
-	r.Config = config{Issuer: s.Issuer, ClientID: s.Gate.ID, AccessTokenType: "compatible"}
+	r := recorder{s, &fixture{Server: s.Name, Source: "recorded", JWTs: []jwt{}}, folder}
+	r.Config = config{Issuer: s.Issuer, ClientID: s.Gate.ID, AccessTokenType: "compatible", RequireTokenType: s.RequireType}
 	for _, g := range s.Grants {
 		if err := r.grant(ctx, g); err != nil {
 			return err
@@ -213,6 +214,7 @@ func (r recorder) logOut(ctx context.Context) error {
 
 // print writes the fixture with the origins that stand in documentation.
 func (r recorder) print() error {
+	r.Now = time.Now().Unix()
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)

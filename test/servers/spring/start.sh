@@ -18,18 +18,18 @@ serve "$origin/.well-known/openid-configuration" java -jar "$cache/server.jar" -
  "introspection_endpoint": "$origin/oauth2/introspect", "revocation_endpoint": "$origin/oauth2/revoke",
  "redirect_uri": "$redirect",
  "environment": {"ISSUER": "$origin", "CLIENT_SECRET": "bearergate-secret"},
- "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
+ "require_token_type": true, "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
  "user": {"username": "alice", "password": "alice-password"},
  "grants": [
   {"name": "authorization code, JWT", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "openid email read"}},
-  {"name": "authorization code, opaque", "grant_type": "authorization_code", "client": {"client_id": "app-opaque", "client_secret": "app-secret"},
+  {"name": "authorization code, opaque", "grant_type": "authorization_code", "client": {"client_id": "app-opaque", "client_secret": "app-opaque-secret"},
    "parameters": {"scope": "openid email read"}},
   {"name": "client credentials, JWT", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "read"}},
-  {"name": "client credentials, opaque", "grant_type": "client_credentials", "client": {"client_id": "app-opaque", "client_secret": "app-secret"},
+  {"name": "client credentials, opaque", "grant_type": "client_credentials", "client": {"client_id": "app-opaque", "client_secret": "app-opaque-secret"},
    "parameters": {"scope": "read"}},
-  {"name": "authorization code, JWT, no customizer", "grant_type": "authorization_code", "client": {"client_id": "app-plain", "client_secret": "app-secret"},
+  {"name": "authorization code, JWT, no customizer", "grant_type": "authorization_code", "client": {"client_id": "app-plain", "client_secret": "app-plain-secret"},
    "parameters": {"scope": "openid email read"}},
-  {"name": "client credentials, JWT, no customizer, no scope", "grant_type": "client_credentials", "client": {"client_id": "app-plain", "client_secret": "app-secret"}}]}
+  {"name": "client credentials, JWT, no customizer, no scope", "grant_type": "client_credentials", "client": {"client_id": "app-plain", "client_secret": "app-plain-secret"}}]}
 EOF

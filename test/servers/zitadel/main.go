@@ -38,7 +38,7 @@ func (s store) GetClientByClientID(ctx context.Context, id string) (op.Client, e
 // "inactive" to everybody but the client that the token was issued to.
 func (s store) SetIntrospectionFromToken(ctx context.Context, answer *oidc.IntrospectionResponse, id, subject, _ string) error {
 	var errs []error
-	for _, client := range []string{"web", "web-jwt", "sid1"} {
+	for _, client := range []string{"web", "web-jwt"} {
 		err := s.Storage.SetIntrospectionFromToken(ctx, answer, id, subject, client)
 		if err == nil {
 			return nil

@@ -23,7 +23,5 @@ serve "$origin/.well-known/openid-configuration" "$cache/server" "$port" <<EOF
   {"name": "authorization code, opaque", "grant_type": "authorization_code", "client": {"client_id": "web", "client_secret": "secret"},
    "parameters": {"scope": "openid email offline_access custom_scope"}},
   {"name": "authorization code, JWT", "grant_type": "authorization_code", "client": {"client_id": "web-jwt", "client_secret": "secret"},
-   "parameters": {"scope": "openid email offline_access custom_scope"}},
-  {"name": "client credentials", "grant_type": "client_credentials", "client": {"client_id": "sid1", "client_secret": "verysecret"},
-   "parameters": {"scope": "openid"}}]}
+   "parameters": {"scope": "openid email offline_access custom_scope"}}]}
 EOF
