@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -117,9 +118,9 @@ func (s *Server) Configuration() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	const issuer = "  issuer: ${ISSUER}\n"
-	if !strings.Contains(string(content), issuer) {
-		return "", fmt.Errorf("%s: got no line %q to add insecure_http to", file, strings.TrimSpace(issuer))
+	issuer := regexp.MustCompile(`(?m)^  issuer: \$\{ISSUER\}.*\n`)
+	if !issuer.Match(content) {
+		return "", fmt.Errorf("%s: got no issuer ${ISSUER} to add insecure_http to", file)
 	}
-	return strings.Replace(string(content), issuer, issuer+"  insecure_http: true\n", 1), nil
+	return issuer.ReplaceAllString(string(content), "$0  insecure_http: true\n"), nil
 }
