@@ -45,7 +45,7 @@ var (
 
 // Every configuration of the page is valid: it would start.
 func TestConfigurationsOfThePageAreValid(t *testing.T) {
-	environment := []string{"ISSUER=https://auth.example.com", "ADMIN=https://admin.example.com", "CLIENT_ID=client", "CLIENT_SECRET=secret",
+	environment := []string{"ISSUER=https://auth.example.com", "HYDRA_ADMIN=https://admin.example.com", "CLIENT_ID=client", "CLIENT_SECRET=secret",
 		"APP_CLIENT_ID=app"}
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()

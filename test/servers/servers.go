@@ -64,6 +64,7 @@ type Grant struct {
 	Type       string            `json:"grant_type"` // client_credentials or authorization_code
 	Client     Client            `json:"client"`
 	Parameters map[string]string `json:"parameters"` // scope, audience, resource
+	Want       string            `json:"want"`       // what Bearergate must say of the access token; empty: allowed
 }
 
 // folder is test/servers.

@@ -9,12 +9,17 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 )
+
+// logoutWait is how long a server may take to post a logout token.
+const logoutWait = 10 * time.Second
 
 // verifier of PKCE: nothing here is a secret.
 const verifier = "a-verifier-that-is-long-enough-to-be-taken-by-all"
@@ -22,7 +27,7 @@ const verifier = "a-verifier-that-is-long-enough-to-be-taken-by-all"
 // Token is one that a server issued.
 type Token struct {
 	Grant string // the name of the grant
-	Kind  string // access, id or refresh
+	Kind  string // access, id, refresh or logout
 	Raw   string
 }
 
@@ -137,8 +142,37 @@ func (s *Session) authorize(ctx context.Context) (string, error) {
 	return code, nil
 }
 
-// LogOut ends the session at the server.
-func (s *Session) LogOut(ctx context.Context) error {
+// LogoutToken logs in and out, and returns what the server then posts to the
+// client: a token of OpenID Connect Back-Channel Logout 1.0.
+func (s *Server) LogoutToken(ctx context.Context) (Token, error) {
+	listener, err := net.Listen("tcp", s.Logout)
+	if err != nil {
+		return Token{}, err
+	}
+	posted := make(chan string, 10)
+	receiver := &http.Server{
+		Handler:           http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { posted <- r.FormValue("logout_token") }),
+		ReadHeaderTimeout: logoutWait,
+	}
+	go func() { _ = receiver.Serve(listener) }()
+	defer receiver.Close()
+	session, err := s.Get(ctx, s.Grants[0])
+	if err != nil {
+		return Token{}, err
+	}
+	if err := session.logOut(ctx); err != nil {
+		return Token{}, err
+	}
+	select {
+	case raw := <-posted:
+		return Token{Grant: "back channel", Kind: "logout", Raw: raw}, nil
+	case <-time.After(logoutWait):
+		return Token{}, fmt.Errorf("got no logout token within %s", logoutWait)
+	}
+}
+
+// logOut ends the session at the server.
+func (s *Session) logOut(ctx context.Context) error {
 	query := url.Values{"post_logout_redirect_uri": {s.server.RedirectURI}, "client_id": {s.grant.Client.ID}}
 	for _, t := range s.Tokens {
 		if t.Kind == "id" {

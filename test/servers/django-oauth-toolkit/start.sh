@@ -24,7 +24,7 @@ serve "$issuer/.well-known/openid-configuration" "$cache/bin/python" -W ignore "
  "grants": [
   {"name": "authorization code, with resource", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "openid read", "resource": "https://api.example.com/"}},
-  {"name": "authorization code", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
+  {"name": "authorization code", "want": "wrong_audience", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "openid read"}},
   {"name": "client credentials", "grant_type": "client_credentials", "client": {"client_id": "app-service", "client_secret": "app-secret"},
    "parameters": {"scope": "read", "resource": "https://api.example.com/"}}]}

@@ -37,7 +37,7 @@ serve "$admin/health/ready" "$cache/hydra" serve all --dev <<EOF
  "introspection_endpoint": "$admin/admin/oauth2/introspect", "revocation_endpoint": "$origin/oauth2/revoke",
  "end_session_endpoint": "$origin/oauth2/sessions/logout", "accept_endpoint": "$admin/admin/oauth2/auth/requests",
  "redirect_uri": "$redirect", "logout_listener": "127.0.0.1:$((port + 2))",
- "environment": {"ISSUER": "$origin", "ADMIN": "$admin"},
+ "environment": {"ISSUER": "$origin", "HYDRA_ADMIN": "$admin"},
  "gate": {"client_id": "", "client_secret": ""},
  "user": {"username": "alice", "password": ""},
  "grants": [
@@ -49,6 +49,6 @@ serve "$admin/health/ready" "$cache/hydra" serve all --dev <<EOF
    "parameters": {"scope": "read", "audience": "orders-api"}},
   {"name": "client credentials, JWT", "grant_type": "client_credentials", "client": {"client_id": "app-jwt", "client_secret": "app-secret"},
    "parameters": {"scope": "read", "audience": "orders-api"}},
-  {"name": "client credentials, opaque, no audience", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"}},
-  {"name": "client credentials, JWT, no audience", "grant_type": "client_credentials", "client": {"client_id": "app-jwt", "client_secret": "app-secret"}}]}
+  {"name": "client credentials, opaque, no audience", "want": "wrong_audience", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"}},
+  {"name": "client credentials, JWT, no audience", "want": "wrong_audience", "grant_type": "client_credentials", "client": {"client_id": "app-jwt", "client_secret": "app-secret"}}]}
 EOF

@@ -37,7 +37,7 @@ serve "$issuer/.well-known/openid-configuration" \
   {"name": "client credentials", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"}},
   {"name": "authorization code, at+jwt", "grant_type": "authorization_code", "client": {"client_id": "app-rfc9068", "client_secret": "app-secret"},
    "parameters": {"scope": "openid"}},
-  {"name": "authorization code, lightweight", "grant_type": "authorization_code", "client": {"client_id": "app-light", "client_secret": "app-secret"},
+  {"name": "authorization code, lightweight", "want": "wrong_audience", "grant_type": "authorization_code", "client": {"client_id": "app-light", "client_secret": "app-secret"},
    "parameters": {"scope": "openid"}},
-  {"name": "client credentials, no audience", "grant_type": "client_credentials", "client": {"client_id": "app-plain", "client_secret": "app-secret"}}]}
+  {"name": "client credentials, no audience", "want": "wrong_audience", "grant_type": "client_credentials", "client": {"client_id": "app-plain", "client_secret": "app-secret"}}]}
 EOF

@@ -22,7 +22,7 @@ NODE_NO_WARNINGS=1 serve "$origin/.well-known/openid-configuration" node "$here/
    "parameters": {"scope": "openid offline_access read", "prompt": "consent", "resource": "$jwt"}},
   {"name": "authorization code, opaque", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "openid offline_access read", "prompt": "consent", "resource": "$opaque"}},
-  {"name": "authorization code, no resource", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
+  {"name": "authorization code, no resource", "want": "wrong_audience", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "openid offline_access", "prompt": "consent"}},
   {"name": "client credentials, JWT", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "read", "resource": "$jwt"}},

@@ -17,8 +17,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -91,8 +89,14 @@ func record(ctx context.Context, name string, port int, folder string) error {
 			return err
 		}
 	}
-	if err := r.logOut(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "no logout token:", err)
+	if s.Logout != "" {
+		t, err := s.LogoutToken(ctx)
+		if err != nil {
+			return err
+		}
+		if err := r.add(ctx, t); err != nil {
+			return err
+		}
 	}
 	if err := r.print(); err != nil || folder == "" {
 		return err
@@ -182,34 +186,6 @@ func (r recorder) answered(name, kind string, body json.RawMessage) {
 		want = "ok"
 	}
 	r.Answers = append(r.Answers, answer{Name: name, Kind: kind, Body: body, Want: want})
-}
-
-// logOut ends a session, and waits for the logout token that the server posts.
-func (r recorder) logOut(ctx context.Context) error {
-	if r.Logout == "" {
-		return nil
-	}
-	listener, err := net.Listen("tcp", r.Logout)
-	if err != nil {
-		return err
-	}
-	posted := make(chan string, 10)
-	receiver := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) { posted <- req.FormValue("logout_token") })}
-	go receiver.Serve(listener)
-	defer receiver.Close()
-	session, err := r.Get(ctx, r.Grants[0])
-	if err != nil {
-		return err
-	}
-	if err := session.LogOut(ctx); err != nil {
-		return err
-	}
-	select {
-	case raw := <-posted:
-		return r.add(ctx, servers.Token{Grant: "back channel", Kind: "logout", Raw: raw})
-	case <-time.After(10 * time.Second):
-		return fmt.Errorf("got none within 10s")
-	}
 }
 
 // print writes the fixture with the origins that stand in documentation.

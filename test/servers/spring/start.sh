@@ -29,7 +29,7 @@ serve "$origin/.well-known/openid-configuration" java -jar "$cache/server.jar" -
    "parameters": {"scope": "read"}},
   {"name": "client credentials, opaque", "grant_type": "client_credentials", "client": {"client_id": "app-opaque", "client_secret": "app-opaque-secret"},
    "parameters": {"scope": "read"}},
-  {"name": "authorization code, JWT, no customizer", "grant_type": "authorization_code", "client": {"client_id": "app-plain", "client_secret": "app-plain-secret"},
+  {"name": "authorization code, JWT, no customizer", "want": "wrong_audience", "grant_type": "authorization_code", "client": {"client_id": "app-plain", "client_secret": "app-plain-secret"},
    "parameters": {"scope": "openid email read"}},
-  {"name": "client credentials, JWT, no customizer, no scope", "grant_type": "client_credentials", "client": {"client_id": "app-plain", "client_secret": "app-plain-secret"}}]}
+  {"name": "client credentials, JWT, no customizer, no scope", "want": "wrong_audience", "grant_type": "client_credentials", "client": {"client_id": "app-plain", "client_secret": "app-plain-secret"}}]}
 EOF
