@@ -243,6 +243,7 @@ func TestOnlyTheSameJudgeInherits(t *testing.T) {
 		"client_auth_method":     func(c *Config) { c.ClientAuthMethod = AuthPost },
 		"introspection_response": func(c *Config) { c.IntrospectionResponse = ResponseJWT },
 		"algorithms":             func(c *Config) { c.Algorithms = []string{"RS256"} },
+		"require_token_type":     func(c *Config) { c.RequireTokenType = true },
 		"access_token_type":      func(c *Config) { c.AccessTokenType = TypeRFC9068 },
 		"opaque_token_prefix":    func(c *Config) { c.OpaqueTokenPrefix = "x" },
 		"ca_file":                func(c *Config) { c.CAFile = "/other" },
