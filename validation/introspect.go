@@ -85,10 +85,6 @@ func (i *introspector) introspect(ctx context.Context, token string, urgent bool
 	if kept != nil {
 		t, err = nil, &UnavailableError{Err: kept, RetryAfter: i.guard.RetryAfter()}
 	}
-	var failed *UnavailableError
-	if errors.As(err, &failed) && (kept == nil || errors.Is(kept, guard.ErrSlow)) {
-		failed.ofToken = failed.ofToken || i.guard.Answers()
-	}
 	return t, err
 }
 

@@ -226,8 +226,8 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string, seenGood bool)
 	}
 }
 
-// remember keeps what an answer said, and which token no answer comes for while
-// others get theirs. An outage is never remembered.
+// remember keeps what an answer said, and which token's answer is too large. An
+// outage is never remembered.
 func (i *Issuer) remember(d digest, t *Token, err error) {
 	var unavailable *UnavailableError
 	switch {

@@ -111,7 +111,9 @@ func page(t *testing.T, service *harness.Service, path string, status int) strin
 
 func TestAdminPages(t *testing.T) { // CONTRACT.md §6
 	issuer := harness.Issuer(t)
-	issuer.Behave(devissuer.PathOAuth, devissuer.Behaviour{Status: 500})
+	for _, path := range []string{devissuer.PathOAuth, devissuer.PathOpenID} {
+		issuer.Behave(path, devissuer.Behaviour{Status: 500})
+	}
 	service := harness.Serve(t, harness.Config(issuer.URL()))
 	page(t, service, "/livez", 200)
 	if body := page(t, service, "/readyz", 503); !strings.Contains(body, issuer.URL()) {
