@@ -256,7 +256,7 @@ func TestDecide(t *testing.T) {
 func check(t *testing.T, d authz.Decision) {
 	t.Helper()
 	managed := []string{"x-auth-sub", "x-auth-scope", "x-auth-client-id"}
-	if !d.Reason.Allows() {
+	if d.Reason.Outcome() != authz.Allow {
 		if d.Set != nil || d.Token != nil {
 			t.Errorf("a deny carries identity: %+v", d)
 		}
@@ -323,7 +323,7 @@ func TestDocument(t *testing.T) { // M-01…M-04
 	b := newBench(t)
 	d := b.policy(t).Decide(t.Context(), authz.Request{Method: "GET", Host: "mcp.example.com", Path: "/.well-known/oauth-protected-resource/mcp"})
 	want := `{"resource":"https://mcp.example.com/mcp","authorization_servers":["` + b.first.URL() + `","` + b.second.URL() + `"],"scopes_supported":["mcp:read","offline_access"],"bearer_methods_supported":["header"]}`
-	if string(d.Document) != want || d.Header.Get("Access-Control-Allow-Origin") != "*" || d.Status != 200 {
+	if string(d.Document) != want || d.Header.Get("Access-Control-Allow-Origin") != "*" || d.Reason.Status() != 200 {
 		t.Errorf("got %s %v", d.Document, d.Header)
 	}
 }

@@ -104,7 +104,7 @@ func (s *Server) panicked(p any) authz.Decision {
 }
 
 func denied(reason authz.Reason, err error) authz.Decision {
-	d := authz.Decision{Reason: reason, Status: reason.Status(), Err: err}
+	d := authz.Decision{Reason: reason, Err: err}
 	if reason == authz.Unavailable {
 		d.RetryAfter = time.Second
 	}
@@ -127,7 +127,7 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *Server) record(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
 	level, text := slog.LevelInfo, "denied"
 	switch {
-	case d.Reason.Allows() || d.Reason == authz.Metadata:
+	case d.Reason.Outcome() != authz.Deny:
 		level, text = slog.LevelDebug, "allowed"
 	case d.Reason == authz.Unavailable:
 		level, text = slog.LevelWarn, "cannot decide"

@@ -32,11 +32,11 @@ func request(headers map[string]string) *authv3.CheckRequest {
 
 func TestEveryReasonIsAnsweredRightly(t *testing.T) { // E-06
 	for _, reason := range append(authz.Reasons(), authz.Reason(99)) {
-		response := respond(authz.Decision{Reason: reason, Status: reason.Status(), Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}}})
+		response := respond(authz.Decision{Reason: reason, Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}}})
 		if err := checkWire(response); err != nil {
 			t.Fatalf("%s: %v", reason, err)
 		}
-		if reason.Allows() {
+		if reason.Outcome() == authz.Allow {
 			if response.GetOkResponse() == nil || response.Status.Code != int32(codes.OK) {
 				t.Errorf("%s: got %v", reason, response)
 			}
@@ -175,7 +175,7 @@ func TestLogLines(t *testing.T) { // CONTRACT.md §8
 		var logged bytes.Buffer
 		s := NewServer(nil, slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		s.Use(decider(func(context.Context, authz.Request) authz.Decision {
-			return authz.Decision{Reason: reason, Status: reason.Status(), Issuer: "i", Rule: "r"}
+			return authz.Decision{Reason: reason, Issuer: "i", Rule: "r"}
 		}))
 		if _, err := s.Check(t.Context(), request(map[string]string{"authorization": "Bearer s3cret", "x-request-id": "id-1"})); err != nil {
 			t.Fatal(err)

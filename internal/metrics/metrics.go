@@ -21,7 +21,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	checks   map[authz.Reason]prometheus.Counter
-	duration map[string]prometheus.Observer
+	duration map[authz.Outcome]prometheus.Observer
 
 	cache             *prometheus.CounterVec
 	introspections    *prometheus.CounterVec
@@ -34,26 +34,9 @@ type Metrics struct {
 	reloads           *prometheus.CounterVec
 }
 
-// The values of the label decision.
-const (
-	allow = "allow"
-	deny  = "deny"
-	serve = "serve" // a metadata document
-)
-
-func decision(r authz.Reason) string {
-	switch {
-	case r.Allows():
-		return allow
-	case r == authz.Metadata:
-		return serve
-	}
-	return deny
-}
-
 // New returns metrics that show version and commit.
 func New(version, commit string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), checks: map[authz.Reason]prometheus.Counter{}, duration: map[string]prometheus.Observer{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), checks: map[authz.Reason]prometheus.Counter{}, duration: map[authz.Outcome]prometheus.Observer{}}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "bearergate", Name: name, Help: help}, labels)
 		m.registry.MustRegister(v)
@@ -71,11 +54,11 @@ func New(version, commit string) *Metrics {
 	}
 	checks := counter("checks_total", "Decisions by reason.", "decision", "reason")
 	for _, r := range authz.Reasons() {
-		m.checks[r] = checks.WithLabelValues(decision(r), r.String())
+		m.checks[r] = checks.WithLabelValues(r.Outcome().String(), r.String())
 	}
 	duration := histogram("check_duration_seconds", "Time to decide.", []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, "decision")
-	for _, d := range []string{allow, deny, serve} {
-		m.duration[d] = duration.WithLabelValues(d)
+	for _, o := range []authz.Outcome{authz.Deny, authz.Allow, authz.Serve} {
+		m.duration[o] = duration.WithLabelValues(o.String())
 	}
 	m.cache = counter("cache_requests_total", "Look-ups in the caches.", "cache", "result")
 	m.introspections = counter("introspection_requests_total", "Calls to introspection endpoints.", "issuer", "result")
@@ -113,7 +96,7 @@ func (m *Metrics) Observe(_ authz.Request, d authz.Decision, took time.Duration)
 		counter = m.checks[authz.Internal]
 	}
 	counter.Inc()
-	m.duration[decision(d.Reason)].Observe(took.Seconds())
+	m.duration[d.Reason.Outcome()].Observe(took.Seconds())
 }
 
 // DiscoveryHooks count refreshes.

@@ -47,6 +47,24 @@ func (t *Trace) Add(s Step) {
 	t.steps = append(t.steps, s)
 }
 
+// Judge returns ok, and records it as a step; say is called only if somebody asked
+// why. A nil Trace records nothing.
+func (t *Trace) Judge(room, name string, ok bool, say func() (want, got string)) bool {
+	if t != nil {
+		want, got := say()
+		t.Check(room, name, ok, want, got)
+	}
+	return ok
+}
+
+// Note records a fact; say is called only if somebody asked why. A nil Trace
+// records nothing.
+func (t *Trace) Note(room, name string, say func() string) {
+	if t != nil {
+		t.Add(Step{Room: room, Name: name, Result: Noted, Detail: say()})
+	}
+}
+
 // Check adds a step that passed or failed.
 func (t *Trace) Check(room, name string, ok bool, want, got string) {
 	result := Passed
