@@ -104,6 +104,19 @@ func filter(node any) map[string]any {
 	return nil
 }
 
+// TestSections finds each section of the contract that code or tests cite.
+func TestSections(t *testing.T) {
+	contract := read(t, "contract.md")
+	section := regexp.MustCompile(`(?i)\bcontract(?:\.md)? §([0-9]+)`)
+	for _, file := range files(t, isSource, isPage) {
+		for _, match := range section.FindAllStringSubmatch(read(t, filepath.Join(root, file)), -1) {
+			if !strings.Contains(contract, "\n## "+match[1]+". ") {
+				t.Errorf("%s cites %q, which contract.md does not have", file, match[0])
+			}
+		}
+	}
+}
+
 // TestReasons finds each reason once in the tables of decisions, and no others.
 func TestReasons(t *testing.T) {
 	want := map[string]bool{}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,7 +22,8 @@ func TestDocumentedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	ignored := cmpopts.IgnoreFields(Config{}, "Rules", "Resources", "ScopeImplies")
-	if diff := cmp.Diff(want, got, ignored, cmpopts.IgnoreFields(Issuer{}, "ClientID"), cmpopts.EquateEmpty(), cmp.AllowUnexported(Config{})); diff != "" {
+	options := cmp.Options{ignored, cmpopts.IgnoreFields(Issuer{}, "ClientID"), cmpopts.EquateEmpty(), cmp.AllowUnexported(Config{})}
+	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Error(diff)
 	}
 	if len(got.Rules) != 3 || len(got.Resources) != 1 {
@@ -37,6 +39,24 @@ func TestReadmeConfiguration(t *testing.T) {
 	}
 	if len(got.Issuers) != 1 || len(got.Issuers[0].Audience) != 1 || got.DefaultAccess != "token" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// TestDocumentedMistake makes the mistake whose report is shown.
+func TestDocumentedMistake(t *testing.T) {
+	_, want, _ := strings.Cut(block(t, "docs/configuration.md", "console", "$ bearergate validate\n"), "\n")
+	path := filepath.Join(t.TempDir(), "bearergate.yaml")
+	file := "auth:\n  issuer: https://auth.example.com\n  jwks_url: https://auth.example.com/keys\n  audience: orders-api\n"
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Load(path, env)
+	if err == nil {
+		t.Fatal("got no mistake")
+	}
+	got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+string(filepath.Separator), "")
+	if diff := cmp.Diff(strings.TrimSpace(want), strings.TrimSpace(got)); diff != "" {
+		t.Error(diff)
 	}
 }
 
