@@ -117,6 +117,56 @@ func TestSections(t *testing.T) {
 	}
 }
 
+// TestCommands finds each target of make, each test and each step of the demo
+// that a page names.
+func TestCommands(t *testing.T) {
+	var tests strings.Builder
+	for _, file := range files(t, func(name string) bool { return strings.HasSuffix(name, "_test.go") }) {
+		tests.WriteString(read(t, filepath.Join(root, file)))
+	}
+	for _, c := range []struct{ named, in, before, after string }{
+		{"(?m)(?:^\\$ |`)make ([a-z-]+)", read(t, filepath.Join(root, "Makefile")), "\n", ":"},
+		{`-run (Test[A-Za-z]+)`, tests.String(), "func ", "("},
+		{`(?m)^# ([a-z].*): \d{3}$`, read(t, filepath.Join(root, "internal", "demo", "steps.go")), `{"`, `",`},
+	} {
+		seen := 0
+		for _, page := range files(t, isPage) {
+			for _, match := range regexp.MustCompile(c.named).FindAllStringSubmatch(read(t, filepath.Join(root, page)), -1) {
+				seen++
+				if !strings.Contains(c.in, c.before+match[1]+c.after) {
+					t.Errorf("%s: %q names what does not exist", page, match[0])
+				}
+			}
+		}
+		if seen == 0 {
+			t.Errorf("no page has %s", c.named)
+		}
+	}
+}
+
+// TestMetrics finds each metric that is registered in the contract, and each one
+// that a page names registered.
+func TestMetrics(t *testing.T) {
+	registered := map[string]bool{}
+	source := read(t, filepath.Join(root, "internal", "metrics", "metrics.go"))
+	contract := read(t, "contract.md")
+	registration := regexp.MustCompile(`(?:(?:counter|gauge|histogram)\(|Name: )"([a-z_]+)"`)
+	for _, match := range registration.FindAllStringSubmatch(source, -1) {
+		name := "bearergate_" + match[1]
+		registered[name] = true
+		if !strings.Contains(contract, "| `"+name+"` |") {
+			t.Errorf("contract.md has no %s", name)
+		}
+	}
+	for _, page := range []string{"contract.md", "operations.md"} {
+		for _, name := range regexp.MustCompile(`\bbearergate_[a-z][a-z_]*`).FindAllString(read(t, page), -1) {
+			if !registered[name] {
+				t.Errorf("%s names %s, which does not exist", page, name)
+			}
+		}
+	}
+}
+
 // TestReasons finds each reason once in the tables of decisions, and no others.
 func TestReasons(t *testing.T) {
 	want := map[string]bool{}

@@ -22,7 +22,9 @@ func TestDocumentedConfiguration(t *testing.T) {
 		t.Fatal(err)
 	}
 	ignored := cmpopts.IgnoreFields(Config{}, "Rules", "Resources", "ScopeImplies")
-	options := cmp.Options{ignored, cmpopts.IgnoreFields(Issuer{}, "ClientID"), cmpopts.EquateEmpty(), cmp.AllowUnexported(Config{})}
+	options := cmp.Options{
+		ignored, cmpopts.IgnoreFields(Issuer{}, "ClientID"), cmpopts.EquateEmpty(), cmp.AllowUnexported(Config{}),
+	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Error(diff)
 	}
@@ -46,7 +48,7 @@ func TestReadmeConfiguration(t *testing.T) {
 func TestDocumentedMistake(t *testing.T) {
 	_, want, _ := strings.Cut(block(t, "docs/configuration.md", "console", "$ bearergate validate\n"), "\n")
 	path := filepath.Join(t.TempDir(), "bearergate.yaml")
-	file := "auth:\n  issuer: https://auth.example.com\n  jwks_url: https://auth.example.com/keys\n  audience: orders-api\n"
+	file := "auth:\n  issuer: https://auth.example.com\n  jwks_url: https://auth.example.com/keys\n  audience: orders\n"
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
