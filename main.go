@@ -33,7 +33,7 @@ var (
 	commit  = "unknown"
 )
 
-// Exit statuses of CONTRACT §1.
+// Exit statuses of docs/contract.md §1.
 const (
 	exitOK      = 0
 	exitFailure = 1

@@ -3,7 +3,7 @@ package authz
 import "net/http"
 
 // Reason is why a request passed or did not. The list is closed: metric label,
-// log attribute and `explain` use the same words (CONTRACT.md §4). The zero
+// log attribute and `explain` use the same words (docs/contract.md §4). The zero
 // value is [Internal], which denies.
 type Reason uint8
 

@@ -24,7 +24,7 @@ type Request struct {
 	Route Route
 }
 
-// Route is what the gateway's own route configuration demands (CONTRACT.md §3).
+// Route is what the gateway's own route configuration demands (docs/contract.md §3).
 type Route struct {
 	Rule, Issuer, Audience string
 	Scopes                 []string

@@ -17,7 +17,7 @@ import (
 )
 
 // One evaluation may spend maxWhenCost units, each at most about 500 ns of CPU:
-// a quarter of the 200 ms that CONTRACT.md §2 promises, for slower machines.
+// a quarter of the 200 ms that docs/contract.md §2 promises, for slower machines.
 // Clients choose the claims, and with them how long an evaluation takes.
 const (
 	maxWhenCost = 100_000

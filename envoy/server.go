@@ -123,7 +123,7 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // record writes one line per decision: of a deny at info, of what could not be
 // decided at warn, of what is ours to mend at error, of an allow at debug.
-// Nothing of the token or the headers is in it (CONTRACT.md §8).
+// Nothing of the token or the headers is in it (docs/contract.md §8).
 func (s *Server) record(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
 	level, text := slog.LevelInfo, "denied"
 	switch {

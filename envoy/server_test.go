@@ -168,7 +168,7 @@ func TestMarginBeforeTheDeadline(t *testing.T) { // E-08
 	}
 }
 
-func TestLogLines(t *testing.T) { // CONTRACT.md §8
+func TestLogLines(t *testing.T) { // docs/contract.md §8
 	for reason, level := range map[authz.Reason]string{
 		authz.Allowed: "DEBUG", authz.Metadata: "DEBUG", authz.NoToken: "INFO", authz.Unavailable: "WARN", authz.Internal: "ERROR", authz.Misconfigured: "ERROR",
 	} {

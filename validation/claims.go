@@ -124,7 +124,7 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 }
 
 // dropEmpty removes the members that are null, and an aud without a value: some
-// servers write these where a token has no such thing (CONTRACT.md §4).
+// servers write these where a token has no such thing (docs/contract.md §4).
 func dropEmpty(claims map[string]any) {
 	for name, value := range claims {
 		if value == nil {

@@ -211,7 +211,7 @@ func TestTLSClientAuth(t *testing.T) { // RFC 8705 §2
 	}
 }
 
-func TestPrivateKeyFiles(t *testing.T) { // CONTRACT.md §2: PKCS #8, PKCS #1, SEC 1
+func TestPrivateKeyFiles(t *testing.T) { // docs/contract.md §2: PKCS #8, PKCS #1, SEC 1
 	ec, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

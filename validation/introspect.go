@@ -30,7 +30,7 @@ const (
 	mediaJWT  = "application/token-introspection+jwt" // RFC 9701 §5
 )
 
-// Results of the introspection metrics (CONTRACT.md §7).
+// Results of the introspection metrics (docs/contract.md §7).
 const (
 	resultActive   = "active"
 	resultInactive = "inactive"

@@ -15,7 +15,7 @@ import (
 	"github.com/bearergate/bearergate/internal/trace"
 )
 
-// Labels of the cache metrics (CONTRACT.md §7).
+// Labels of the cache metrics (docs/contract.md §7).
 const (
 	cacheJWT           = "jwt"
 	cacheIntrospection = "introspection"

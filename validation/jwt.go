@@ -55,7 +55,7 @@ func (v *verifier) verify(ctx context.Context, raw string) (*Token, string, erro
 }
 
 // library has go-oidc verify raw by keys. It takes a null iat for a mistake,
-// which counts as absent here (CONTRACT.md §4): a token without iat is verified
+// which counts as absent here (docs/contract.md §4): a token without iat is verified
 // by keys alone, and loses no check, since inspect made all others before.
 func (v *verifier) library(ctx context.Context, raw string, keys *keySet, t *Token) error {
 	if !has(t, "iat") {

@@ -249,7 +249,7 @@ func TestRequireTokenType(t *testing.T) {
 }
 
 // TestMembersThatCannotBeRead: a 200 answer is about its token, whatever is in
-// it (CONTRACT.md §4).
+// it (docs/contract.md §4).
 func TestMembersThatCannotBeRead(t *testing.T) {
 	s := doors(t, validation.TypeCompatible, false)
 	groups := `{"groups":["` + strings.Repeat(`g","`, 3000) + `g"]}`

@@ -56,7 +56,7 @@ type serverFile struct {
 type shape struct {
 	Name       string `json:"name"`
 	Kind       string `json:"kind"`       // access, id, refresh, logout
-	Want       string `json:"want"`       // ok, or the reason of CONTRACT.md §4
+	Want       string `json:"want"`       // ok, or the reason of docs/contract.md §4
 	Documented string `json:"documented"` // why what is no access token cannot be told apart
 }
 

@@ -336,7 +336,7 @@ func TestBreaker(t *testing.T) {
 	}
 	b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{})
 	good := b.as.Opaque("", nil)
-	deadline := time.Now().Add(15 * time.Second) // CONTRACT.md §4
+	deadline := time.Now().Add(15 * time.Second) // docs/contract.md §4
 	for {
 		if _, err := b.Validate(t.Context(), good); err == nil {
 			return

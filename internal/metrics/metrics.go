@@ -1,4 +1,4 @@
-// Package metrics holds the Prometheus metrics of CONTRACT.md §7. Labels come
+// Package metrics holds the Prometheus metrics of docs/contract.md §7. Labels come
 // from closed sets only: reasons, results, configured issuers.
 package metrics
 

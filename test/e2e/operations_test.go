@@ -32,7 +32,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// TestMetricNames: names and labels are API (CONTRACT.md §7).
+// TestMetricNames: names and labels are API (docs/contract.md §7).
 func TestMetricNames(t *testing.T) {
 	issuer := harness.Issuer(t)
 	service := harness.Serve(t, harness.Config(issuer.URL())).Ready(t)
@@ -109,7 +109,7 @@ func page(t *testing.T, service *harness.Service, path string, status int) strin
 	return string(body)
 }
 
-func TestAdminPages(t *testing.T) { // CONTRACT.md §6
+func TestAdminPages(t *testing.T) { // docs/contract.md §6
 	issuer := harness.Issuer(t)
 	for _, path := range []string{devissuer.PathOAuth, devissuer.PathOpenID} {
 		issuer.Behave(path, devissuer.Behaviour{Status: 500})
