@@ -24,6 +24,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
@@ -115,7 +116,7 @@ type Server struct {
 	cfg    Config
 	client *http.Client
 	log    *slog.Logger
-	hooks  Hooks
+	events observe.Observer[Event]
 	now    func() time.Time
 
 	metadata atomic.Pointer[Metadata]
@@ -136,7 +137,7 @@ func New(cfg Config, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, client: o.Client, log: o.Log, hooks: o.Hooks, now: o.Now,
+		cfg: cfg, client: o.Client, log: o.Log, events: o.Events, now: o.Now,
 		newURI: make(chan struct{}, 1), problems: map[string]error{},
 		unknown: rate.NewLimiter(rate.Every(cfg.MinRefreshInterval), unknownBurst),
 	}

@@ -60,23 +60,20 @@ func (s *Server) refreshKeys(ctx context.Context) (time.Duration, error) {
 // replaceKeys fetches the keys. A set that cannot be had, or that has no usable
 // key, leaves the last good ones in use (J-11, L-06).
 func (s *Server) replaceKeys(ctx context.Context) (time.Duration, error) {
+	ctx = s.events.Start(ctx, OperationKeys)
 	set, alarm, pause, err := s.fetchKeys(ctx)
 	if err != nil && ctx.Err() != nil {
 		return 0, err // stopped, not failed
 	}
 	s.note("keys", err)
-	if s.hooks.Keys != nil {
-		s.hooks.Keys(s.cfg.Issuer, err)
-	}
+	s.events.End(ctx, Event{OperationKeys, s.cfg.Issuer, err})
 	if err != nil {
 		return 0, err
 	}
 	s.keys.Store(set)
 	if alarm != nil {
 		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", line(alarm.Error()))
-		if s.hooks.Keys != nil {
-			s.hooks.Keys(s.cfg.Issuer, alarm)
-		}
+		s.events.End(ctx, Event{OperationKeys, s.cfg.Issuer, alarm})
 	}
 	return pause, nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/internal/guard"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/internal/trace"
 )
@@ -50,7 +51,7 @@ type introspector struct {
 	auth   clientAuth
 	guard  *guard.Guard
 	log    *slog.Logger
-	hooks  Hooks
+	events observe.Observer[Event]
 	now    func() time.Time
 }
 
@@ -59,13 +60,11 @@ func newIntrospector(cfg Config, o Options) (*introspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &introspector{cfg: cfg, source: o.Source, client: o.Client, auth: auth, log: o.Log, hooks: o.Hooks, now: o.Now}
+	i := &introspector{cfg: cfg, source: o.Source, client: o.Client, auth: auth, log: o.Log, events: o.Events, now: o.Now}
 	i.guard = guard.New(guard.Options{
 		Slots: maxCalls, Waiting: maxWaiting, Timeout: cfg.RequestTimeout, Probe: i.probe,
 		Changed: func(down bool) {
-			if o.Hooks.Breaker != nil {
-				o.Hooks.Breaker(cfg.Issuer, down)
-			}
+			o.Events.End(context.Background(), Event{Operation: OperationBreaker, Issuer: cfg.Issuer, Down: down})
 		},
 	})
 	return i, nil
@@ -108,10 +107,9 @@ func verdict(err error) guard.Verdict {
 // observed makes one call and tells of it.
 func (i *introspector) observed(ctx context.Context, token string) (*Token, error) {
 	began := i.now()
+	ctx = i.events.Start(ctx, OperationIntrospection)
 	t, err := i.withoutPanic(ctx, token)
-	if i.hooks.Introspection != nil {
-		i.hooks.Introspection(i.cfg.Issuer, resultOf(err), i.now().Sub(began))
-	}
+	i.events.End(ctx, Event{Operation: OperationIntrospection, Issuer: i.cfg.Issuer, Result: resultOf(err), Took: i.now().Sub(began)})
 	if tr := trace.From(ctx); tr != nil {
 		tr.Add(trace.Step{Room: "validation", Name: "introspection", Result: trace.Noted, Detail: resultOf(err)})
 		if t != nil {

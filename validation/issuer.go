@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/trace"
 )
 
@@ -35,9 +36,9 @@ func cacheOf(jwt bool) string {
 // calls of its own: another issuer's trouble is not felt here. Its methods are
 // safe for concurrent use.
 type Issuer struct {
-	cfg   Config
-	hooks Hooks
-	now   func() time.Time
+	cfg    Config
+	events observe.Observer[Event]
+	now    func() time.Time
 
 	source       Source
 	verifier     *verifier
@@ -59,7 +60,7 @@ func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 		o.Now = time.Now
 	}
 	i := &Issuer{
-		cfg: cfg, hooks: o.Hooks, now: o.Now, source: o.Source,
+		cfg: cfg, events: o.Events, now: o.Now, source: o.Source,
 		verifier: &verifier{cfg: cfg, source: o.Source, now: o.Now},
 		cache:    newCache(cfg.Cache, cfg.seed()),
 		closing:  make(chan struct{}),
@@ -123,7 +124,7 @@ func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
 	d := i.cache.digest(token)
 	known := i.cache.positive(d)
 	if known != nil && i.now().Before(i.cache.fresh(known)) {
-		if t, err, decided := i.recall(d, known); decided {
+		if t, err, decided := i.recall(ctx, d, known); decided {
 			i.traceCache(ctx, hit, t)
 			return t, err
 		}
@@ -133,14 +134,14 @@ func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
 
 // recall answers from the cache, unless the key that verified the token is no
 // longer published: then the token is looked at again.
-func (i *Issuer) recall(d digest, known *positive) (t *Token, err error, decided bool) { //nolint:revive // decided explains the two before it
+func (i *Issuer) recall(ctx context.Context, d digest, known *positive) (t *Token, err error, decided bool) { //nolint:revive // decided explains the two before it
 	if known.thumbprint != "" {
 		if err := i.source.Trusted(known.thumbprint); err != nil {
 			i.cache.forget(d)
 			return nil, nil, false
 		}
 	}
-	i.hooks.cache(cacheOf(known.token.JWT), hit)
+	i.lookedUp(ctx, cacheOf(known.token.JWT), hit)
 	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
 		return nil, err, true
 	}
@@ -160,16 +161,16 @@ func (i *Issuer) decide(ctx context.Context, d digest, token string, known *posi
 	}
 	err := i.cache.negative(d, i.now())
 	if err != nil {
-		i.hooks.cache(cacheNegative, hit)
+		i.lookedUp(ctx, cacheNegative, hit)
 		if !errors.Is(err, ErrUnavailable) {
 			return nil, err
 		}
 		return i.orStale(ctx, known, err)
 	}
 	if i.cfg.Cache.NegativeTTL > 0 {
-		i.hooks.cache(cacheNegative, miss)
+		i.lookedUp(ctx, cacheNegative, miss)
 	}
-	i.hooks.cache(cacheIntrospection, miss)
+	i.lookedUp(ctx, cacheIntrospection, miss)
 	t, err := i.ask(ctx, d, token, known != nil)
 	if errors.Is(err, ErrUnavailable) {
 		return i.orStale(ctx, known, err)
@@ -186,14 +187,18 @@ func (i *Issuer) orStale(ctx context.Context, known *positive, why error) (*Toke
 	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
 		return nil, err
 	}
-	i.hooks.cache(cacheIntrospection, stale)
+	i.lookedUp(ctx, cacheIntrospection, stale)
 	i.traceCache(ctx, stale, known.token)
 	return known.token, nil
 }
 
+func (i *Issuer) lookedUp(ctx context.Context, cache, result string) {
+	i.events.End(ctx, Event{Operation: OperationCache, Issuer: i.cfg.Issuer, Cache: cache, Result: result})
+}
+
 func (i *Issuer) verify(ctx context.Context, d digest, token string) (*Token, error) {
 	if i.cache != nil {
-		i.hooks.cache(cacheJWT, miss)
+		i.lookedUp(ctx, cacheJWT, miss)
 	}
 	t, thumbprint, err := i.verifier.verify(ctx, token)
 	if err == nil && i.cache != nil {

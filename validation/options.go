@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/internal/observe"
 )
 
 // Source is what an authorization server publishes; *discovery.Server is one.
@@ -16,24 +17,21 @@ type Source interface {
 	Trusted(thumbprint string) error
 }
 
-// Hooks observe what happens; nil functions are allowed. They are called on
-// the path of a request and must not block.
-type Hooks struct {
-	// Cache is told of each look-up: cache is jwt, introspection or negative,
-	// result is hit, miss or stale.
-	Cache func(cache, result string)
-	// Introspection is told of each call: result is active, inactive, rejected
-	// or error.
-	Introspection func(issuer, result string, took time.Duration)
-	// Breaker is told when the circuit breaker of an issuer's introspection
-	// endpoint stops letting calls through, and when it is closed again.
-	Breaker func(issuer string, open bool)
-}
+// The operations that an Event tells of.
+const (
+	OperationCache         = "cache"         // a look-up
+	OperationIntrospection = "introspection" // a call
+	OperationBreaker       = "breaker"       // the endpoint went down or came up
+)
 
-func (h Hooks) cache(cache, result string) {
-	if h.Cache != nil {
-		h.Cache(cache, result)
-	}
+// Event is what an Issuer did.
+type Event struct {
+	Operation string
+	Issuer    string
+	Cache     string        // of a look-up: jwt, introspection or negative
+	Result    string        // of a look-up: hit, miss or stale; of a call: active, inactive, rejected or error
+	Took      time.Duration // of a call
+	Down      bool          // of the breaker: calls are refused, but for probes
 }
 
 // Options are what an Issuer works with.
@@ -41,6 +39,6 @@ type Options struct {
 	Source Source
 	Client *http.Client // of introspection
 	Log    *slog.Logger
-	Hooks  Hooks
+	Events observe.Observer[Event]
 	Now    func() time.Time // nil: time.Now
 }

@@ -3,9 +3,9 @@
 package metrics
 
 import (
+	"context"
 	"net/http"
 	"runtime"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -89,39 +91,45 @@ func result(err error) string {
 	return success
 }
 
-// Observe counts a decision; it is an envoy.Observer.
-func (m *Metrics) Observe(_ authz.Request, d authz.Decision, took time.Duration) {
-	counter, ok := m.checks[d.Reason]
-	if !ok {
-		counter = m.checks[authz.Internal]
-	}
-	counter.Inc()
-	m.duration[d.Reason.Outcome()].Observe(took.Seconds())
+// Checks counts decisions.
+func (m *Metrics) Checks() observe.Observer[envoy.Event] {
+	return observe.Observer[envoy.Event]{Ended: func(_ context.Context, e envoy.Event) {
+		counter, ok := m.checks[e.Decision.Reason]
+		if !ok {
+			counter = m.checks[authz.Internal]
+		}
+		counter.Inc()
+		m.duration[e.Decision.Reason.Outcome()].Observe(e.Took.Seconds())
+	}}
 }
 
-// DiscoveryHooks count refreshes.
-func (m *Metrics) DiscoveryHooks() discovery.Hooks {
-	return discovery.Hooks{
-		Discovery: func(issuer string, err error) { m.discoveries.WithLabelValues(issuer, result(err)).Inc() },
-		Keys: func(issuer string, err error) {
-			m.keys.WithLabelValues(issuer, result(err)).Inc()
-			if err == nil {
-				m.keysSuccess.WithLabelValues(issuer).SetToCurrentTime()
-			}
-		},
-	}
+// Discovery counts fetches.
+func (m *Metrics) Discovery() observe.Observer[discovery.Event] {
+	return observe.Observer[discovery.Event]{Ended: func(_ context.Context, e discovery.Event) {
+		if e.Operation == discovery.OperationMetadata {
+			m.discoveries.WithLabelValues(e.Issuer, result(e.Err)).Inc()
+			return
+		}
+		m.keys.WithLabelValues(e.Issuer, result(e.Err)).Inc()
+		if e.Err == nil {
+			m.keysSuccess.WithLabelValues(e.Issuer).SetToCurrentTime()
+		}
+	}}
 }
 
-// ValidationHooks count look-ups and introspection calls.
-func (m *Metrics) ValidationHooks() validation.Hooks {
-	return validation.Hooks{
-		Cache: func(cache, result string) { m.cache.WithLabelValues(cache, result).Inc() },
-		Introspection: func(issuer, result string, took time.Duration) {
-			m.introspections.WithLabelValues(issuer, result).Inc()
-			m.introspectionTime.WithLabelValues(issuer).Observe(took.Seconds())
-		},
-		Breaker: func(issuer string, open bool) { m.breaker.WithLabelValues(issuer).Set(number(open)) },
-	}
+// Validation counts look-ups and introspection calls.
+func (m *Metrics) Validation() observe.Observer[validation.Event] {
+	return observe.Observer[validation.Event]{Ended: func(_ context.Context, e validation.Event) {
+		switch e.Operation {
+		case validation.OperationCache:
+			m.cache.WithLabelValues(e.Cache, e.Result).Inc()
+		case validation.OperationIntrospection:
+			m.introspections.WithLabelValues(e.Issuer, e.Result).Inc()
+			m.introspectionTime.WithLabelValues(e.Issuer).Observe(e.Took.Seconds())
+		case validation.OperationBreaker:
+			m.breaker.WithLabelValues(e.Issuer).Set(number(e.Down))
+		}
+	}}
 }
 
 // Reload counts a reload of the configuration.
