@@ -3,7 +3,6 @@ package validation
 import (
 	"bytes"
 	stdjson "encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -11,40 +10,20 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/bearergate/bearergate/internal/strictjws"
 )
 
 // maxNumericDate bounds dates to the numbers that a double holds exactly
 // (J-22): 1e30 and MaxInt64 are not dates but attempts to live for ever.
 const maxNumericDate = 1 << 53
 
-// exactNumbers decodes numbers as encoding/json.Number instead of float64.
-var exactNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(decodeNumber)) //nolint:gochecknoglobals // never changed
-
-func decodeNumber(dec *jsontext.Decoder, v *any) error {
-	if dec.PeekKind() != '0' {
-		return errors.ErrUnsupported
-	}
-	raw, err := dec.ReadValue()
-	if err != nil {
-		return err
-	}
-	*v = stdjson.Number(raw)
-	return nil
-}
-
-// parseObject decodes exactly one JSON object: names are compared exactly,
-// duplicates and invalid UTF-8 are mistakes, nothing may follow (I-03, J-20).
-// Numbers become encoding/json.Number.
+// parseObject decodes exactly one JSON object, as strictly as that of a JWT (I-03).
 func parseObject(raw []byte) (map[string]any, error) {
-	var object map[string]any
-	if err := json.Unmarshal(raw, &object, exactNumbers); err != nil {
-		// The decoder's text may quote the input, so it is not passed on.
-		return nil, fmt.Errorf("%w: not a strict JSON object", ErrMalformed)
-	}
-	if object == nil {
-		return nil, fmt.Errorf("%w: null, want a JSON object", ErrMalformed)
+	object, err := strictjws.Object(raw)
+	if err != nil {
+		return nil, jwsError(err)
 	}
 	return object, nil
 }

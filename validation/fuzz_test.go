@@ -42,10 +42,9 @@ func FuzzJWT(f *testing.F) {
 		source: nothing{}, now: time.Now,
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
-		looksLikeJWT(raw)
-		token, _, err := v.verify(t.Context(), raw)
-		if token != nil || !isSentinel(err) {
-			t.Errorf("got %+v, %v", token, err)
+		got, err := v.verify(t.Context(), raw)
+		if got.token != nil || !isSentinel(err) {
+			t.Errorf("got %+v, %v", got, err)
 		}
 	})
 }

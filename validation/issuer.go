@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/internal/strictjws"
 	"github.com/bearergate/bearergate/internal/trace"
 )
 
@@ -149,7 +150,7 @@ func (i *Issuer) recall(ctx context.Context, d digest, known *positive) (t *Toke
 }
 
 func (i *Issuer) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
-	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && looksLikeJWT(token)
+	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && strictjws.Resembles(token)
 	if t := trace.From(ctx); t != nil {
 		i.traceWay(t, local)
 	}
@@ -200,11 +201,11 @@ func (i *Issuer) verify(ctx context.Context, d digest, token string) (*Token, er
 	if i.cache != nil {
 		i.lookedUp(ctx, cacheJWT, miss)
 	}
-	t, thumbprint, err := i.verifier.verify(ctx, token)
+	v, err := i.verifier.verify(ctx, token)
 	if err == nil && i.cache != nil {
-		i.cache.add(d, t, thumbprint, i.now())
+		i.cache.add(d, v.token, v.thumbprint, i.now())
 	}
-	return t, err
+	return v.token, err
 }
 
 // ask has one call made for all who want to know of the same token; tokens that
