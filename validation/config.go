@@ -53,7 +53,7 @@ const maxClockSkew = 5 * time.Minute
 // Algorithms returns the signature algorithms that can be configured: the
 // asymmetric ones, and nothing else (J-03).
 func Algorithms() []string {
-	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 }
 
 // Config is how the tokens of one issuer are validated. The zero value is not

@@ -400,7 +400,7 @@ func TestTypesOfHeaders(t *testing.T) { // J-04
 // nothing, and a token has no second spelling by them (J-02).
 func TestOneSpellingOfASignature(t *testing.T) {
 	s := doors(t, validation.TypeCompatible, false)
-	for _, alg := range []string{"ES256", "RS256", "PS256", "EdDSA"} {
+	for _, alg := range []string{"ES256", "RS256", "PS256", "EdDSA", "Ed25519"} {
 		token := signRaw(t, []byte(`{"alg":"`+alg+`"}`), []byte(`{"iss":"`+testIssuer+`","exp":1764000600}`))
 		if got := reasonOf(s.jwt.Validate(t.Context(), token)); got != "ok" {
 			t.Fatalf("%s: got %s", alg, got)

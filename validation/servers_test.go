@@ -233,7 +233,7 @@ var signers = sync.OnceValue(func() map[string]crypto.Signer { //nolint:gocheckn
 	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	return map[string]crypto.Signer{
-		"RS256": rsaKey, "RS384": rsaKey, "RS512": rsaKey, "PS256": rsaKey, "EdDSA": must(edKey, err),
+		"RS256": rsaKey, "RS384": rsaKey, "RS512": rsaKey, "PS256": rsaKey, "EdDSA": must(edKey, err), "Ed25519": edKey,
 		"ES256": must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)),
 		"ES384": must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)),
 	}
@@ -259,7 +259,7 @@ func signature(t testing.TB, alg string, signed []byte) []byte {
 	if !ok {
 		return []byte("no key of ours makes this")
 	}
-	if alg == "EdDSA" {
+	if alg == "EdDSA" || alg == "Ed25519" {
 		return ed25519.Sign(key.(ed25519.PrivateKey), signed)
 	}
 	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[alg[2:]]
