@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/field"
 )
 
@@ -23,12 +24,12 @@ func (s Strategy) introspects() bool { return s == StrategyIntrospection || s ==
 
 // The values of Config.ClientAuthMethod.
 const (
-	AuthBasic         = "client_secret_basic"
-	AuthPost          = "client_secret_post"
-	AuthPrivateKeyJWT = "private_key_jwt"
-	AuthTLS           = "tls_client_auth"
-	AuthBearer        = "bearer"
-	AuthNone          = "none"
+	AuthBasic         = clientauth.Basic
+	AuthPost          = clientauth.Post
+	AuthPrivateKeyJWT = clientauth.PrivateKeyJWT
+	AuthTLS           = clientauth.TLS
+	AuthBearer        = clientauth.Bearer
+	AuthNone          = clientauth.None
 )
 
 // The values of Config.IntrospectionResponse.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/guard"
 	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/safehttp"
@@ -48,7 +49,7 @@ type introspector struct {
 	cfg    Config
 	source Source
 	client *http.Client
-	auth   clientAuth
+	auth   clientauth.Method
 	guard  *guard.Guard
 	log    *slog.Logger
 	events observe.Observer[Event]
@@ -176,7 +177,7 @@ func (i *introspector) request(ctx context.Context, endpoint, token string) (*ht
 	if i.cfg.IntrospectionResponse == ResponseJWT {
 		header.Set("Accept", mediaJWT)
 	}
-	if err := i.auth.authenticate(ctx, header, form); err != nil {
+	if err := i.auth.Authenticate(ctx, header, form); err != nil {
 		return nil, fmt.Errorf("client authentication: %w", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
@@ -223,7 +224,7 @@ func againstToken(body []byte) bool {
 
 // refused is an outage of ours, and an alarm: no token is to blame.
 func (i *introspector) refused(status int) error {
-	i.auth.rejected()
+	i.auth.Rejected()
 	i.log.Error("the introspection endpoint refuses our own credentials", "status", status, "client_id", i.cfg.ClientID)
 	return &UnavailableError{Err: fmt.Errorf("introspection: got status %d: our credentials are refused", status)}
 }

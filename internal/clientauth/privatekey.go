@@ -1,4 +1,4 @@
-package validation
+package clientauth
 
 import (
 	"crypto"
@@ -17,6 +17,12 @@ type privateKey struct {
 	crypto.Signer
 
 	algorithm jose.SignatureAlgorithm
+}
+
+// CheckPrivateKey says whether a file of that content can be a KeyFile.
+func CheckPrivateKey(content []byte) error {
+	_, err := parsePrivateKey(content)
+	return err
 }
 
 // parsePrivateKey reads PKCS #8, PKCS #1 and SEC 1 PEM.

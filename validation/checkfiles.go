@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
@@ -13,14 +14,8 @@ import (
 // each a [*field.Error] with the key of the configuration file.
 func (c Config) CheckFiles() error {
 	errs := []error{
-		checkFile("client_secret_file", c.ClientSecretFile, func(content []byte) error {
-			_, err := parseSecret(content)
-			return err
-		}),
-		checkFile("client_key_file", c.ClientKeyFile, func(content []byte) error {
-			_, err := parsePrivateKey(content)
-			return err
-		}),
+		checkFile("client_secret_file", c.ClientSecretFile, clientauth.CheckSecret),
+		checkFile("client_key_file", c.ClientKeyFile, clientauth.CheckPrivateKey),
 		checkFile("client_cert_file", c.ClientCertFile, func(content []byte) error {
 			key, err := os.ReadFile(c.ClientKeyFile)
 			if err != nil {
