@@ -21,7 +21,7 @@ var (
 // is ever remembered.
 func (e *evaluation) checkDemands() *refusal {
 	// No binding can be proven here, and an unproven one must not pass (P-02).
-	if e.token.Bound {
+	if e.token.Confirmation != nil {
 		return e.check("cnf", false, WrongBinding, errBound, func() (string, string) { return "none", "present" })
 	}
 	if refused := e.checkAudience(); refused != nil {

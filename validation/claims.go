@@ -88,9 +88,10 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 		NotBefore: r.date("nbf"),
 		IssuedAt:  r.date("iat"),
 		Claims:    claims,
+
+		Confirmation: confirmationFromClaims(claims),
 	}
 	r.text("jti")
-	_, t.Bound = claims["cnf"]
 	if r.err != nil {
 		return nil, r.err
 	}

@@ -126,6 +126,9 @@ func TestOtherWords(t *testing.T) {
 		`{"typ":"DPoP","cnf":null}`:                    {"wrong_binding", "wrong_binding"},
 		`{"typ":"DPoP","cnf":{"jkt":"k"},"nonce":"n"}`: {"wrong_binding", "wrong_binding"}, // for the room above
 		`{"token_type":"DPoP","cnf":{"jkt":"k"}}`:      {"wrong_binding", "wrong_binding"},
+		`{"token_type":"DPoP","cnf":"k"}`:              {"wrong_binding", "wrong_binding"},
+		`{"cnf":"k"}`:                                  {"wrong_binding", "wrong_binding"},
+		`{"cnf":[]}`:                                   {"wrong_binding", "wrong_binding"},
 		`{"granted_scopes":"a"}`:                       {"wrong_type", "wrong_type"},
 		`{"granted_scopes":"a","scope":null}`:          {"wrong_type", "wrong_type"},
 		`{"granted_scopes":null}`:                      {"ok", "ok"},

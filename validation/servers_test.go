@@ -134,7 +134,7 @@ func (s shape) check(t *testing.T, token *validation.Token, err error) {
 
 // reasonOf names what came of a token. A bound one is refused by the room above.
 func reasonOf(token *validation.Token, err error) string {
-	if err == nil && token.Bound {
+	if err == nil && token.Confirmation != nil {
 		return "wrong_binding"
 	}
 	if err == nil {
