@@ -116,7 +116,7 @@ func (e *evaluation) routeMistake() error {
 }
 
 func allScopeTokens(scopes []string) bool {
-	return !slices.ContainsFunc(scopes, func(s string) bool { return !isScopeToken(s) })
+	return !slices.ContainsFunc(scopes, func(s string) bool { return !validation.IsScopeToken(s) })
 }
 
 // readTarget refuses a path that could be read in two ways, whether or not a

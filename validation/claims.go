@@ -226,7 +226,7 @@ func (r *reader) scopes(name string) []string {
 	}
 	all := r.list(name, splitScopes)
 	for _, scope := range all {
-		if !isScopeToken(scope) {
+		if !IsScopeToken(scope) {
 			r.fail(name, "made of scope tokens (RFC 6749 §3.3)")
 			return nil
 		}
@@ -243,7 +243,9 @@ func splitScopes(s string) []string {
 	return strings.Split(s, " ")
 }
 
-func isScopeToken(s string) bool {
+// IsScopeToken says whether s is one scope token of RFC 6749 §3.3: visible ASCII
+// without quotation mark and backslash, so that it stands in a challenge as it is.
+func IsScopeToken(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
 			return false
