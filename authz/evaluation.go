@@ -277,7 +277,6 @@ func reasonOf(err error) Reason {
 		{validation.ErrUnknownKey, UnknownKey},
 		{validation.ErrSignature, BadSignature},
 		{validation.ErrIssuer, WrongIssuer},
-		{validation.ErrAudience, WrongAudience},
 		{validation.ErrExpired, Expired},
 		{validation.ErrNotYetValid, NotYetValid},
 		{validation.ErrInactive, Inactive},

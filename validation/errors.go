@@ -15,7 +15,6 @@ var (
 	ErrUnknownKey           = errors.New("unknown key")
 	ErrSignature            = errors.New("bad signature")
 	ErrIssuer               = errors.New("wrong issuer")
-	ErrAudience             = errors.New("wrong audience")
 	ErrExpired              = errors.New("token expired")
 	ErrNotYetValid          = errors.New("token not yet valid")
 	ErrInactive             = errors.New("token inactive")

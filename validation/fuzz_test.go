@@ -20,7 +20,7 @@ func (nothing) Trusted(string) error { return discovery.ErrUnknownKey }
 
 var sentinels = []error{
 	ErrMalformed, ErrUnsupportedAlgorithm, ErrWrongType, ErrUnknownKey, ErrSignature, ErrIssuer,
-	ErrAudience, ErrExpired, ErrNotYetValid, ErrInactive, ErrBinding, ErrUnavailable,
+	ErrExpired, ErrNotYetValid, ErrInactive, ErrBinding, ErrUnavailable,
 }
 
 func isSentinel(err error) bool {

@@ -143,7 +143,7 @@ func reasonOf(token *validation.Token, err error) string {
 	for reason, sentinel := range map[string]error{
 		"malformed_token": validation.ErrMalformed, "unsupported_algorithm": validation.ErrUnsupportedAlgorithm,
 		"wrong_type": validation.ErrWrongType, "unknown_key": validation.ErrUnknownKey, "bad_signature": validation.ErrSignature,
-		"wrong_issuer": validation.ErrIssuer, "wrong_audience": validation.ErrAudience, "expired": validation.ErrExpired,
+		"wrong_issuer": validation.ErrIssuer, "expired": validation.ErrExpired,
 		"not_yet_valid": validation.ErrNotYetValid, "inactive": validation.ErrInactive,
 		"wrong_binding": validation.ErrBinding,
 		"unavailable":   validation.ErrUnavailable,
