@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"reflect"
 	"strconv"
 	"sync"
@@ -50,6 +52,15 @@ type Issuer struct {
 	calls   sync.WaitGroup
 	closing chan struct{} // nobody waits any longer
 	once    sync.Once
+}
+
+// Options are what an Issuer works with.
+type Options struct {
+	Source Source
+	Client *http.Client // of introspection
+	Log    *slog.Logger
+	Events observe.Observer[Event]
+	Now    func() time.Time // nil: time.Now
 }
 
 // NewIssuer returns an Issuer that has read its key and secret files.
@@ -124,29 +135,30 @@ func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
 	}
 	d := i.cache.digest(token)
 	known := i.cache.positive(d)
-	if known != nil && i.now().Before(i.cache.fresh(known)) {
-		if t, err, decided := i.recall(ctx, d, known); decided {
-			i.traceCache(ctx, hit, t)
-			return t, err
-		}
+	if known != nil && i.now().Before(i.cache.fresh(known)) && i.trusted(d, known) {
+		return i.recall(ctx, known)
 	}
 	return i.decide(ctx, d, token, known)
 }
 
-// recall answers from the cache, unless the key that verified the token is no
-// longer published: then the token is looked at again.
-func (i *Issuer) recall(ctx context.Context, d digest, known *positive) (t *Token, err error, decided bool) { //nolint:revive // decided explains the two before it
-	if known.thumbprint != "" {
-		if err := i.source.Trusted(known.thumbprint); err != nil {
-			i.cache.forget(d)
-			return nil, nil, false
-		}
+// trusted says whether the key that verified the token is still published. If it
+// is not, what is known is forgotten, and the token looked at again.
+func (i *Issuer) trusted(d digest, known *positive) bool {
+	if known.thumbprint == "" || i.source.Trusted(known.thumbprint) == nil {
+		return true
 	}
+	i.cache.forget(d)
+	return false
+}
+
+// recall answers from the cache.
+func (i *Issuer) recall(ctx context.Context, known *positive) (*Token, error) {
 	i.lookedUp(ctx, cacheOf(known.token.JWT), hit)
 	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
-		return nil, err, true
+		return nil, err
 	}
-	return known.token, nil, true
+	i.traceCache(ctx, hit, known.token)
+	return known.token, nil
 }
 
 func (i *Issuer) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {

@@ -76,23 +76,22 @@ var strict = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // never c
 // must be one strict JSON object. Its errors are of kind [ErrMalformed] and
 // [ErrAlgorithm]. The caller bounds the length of raw.
 func Parse(raw string, o Options) (*JWS, error) {
-	head, payload, ok := cut(raw)
-	if !ok {
-		return nil, malformed("not a JWT of three parts")
+	p, err := cut(raw)
+	if err != nil {
+		return nil, err
 	}
-	j := &JWS{raw: raw, signed: raw[:len(head)+1+len(payload)]}
-	var err error
-	if j.signature, err = strict.DecodeString(raw[len(j.signed)+1:]); err != nil {
+	j := &JWS{raw: raw, signed: raw[:len(raw)-len(p.signature)-1]}
+	if j.signature, err = strict.DecodeString(p.signature); err != nil {
 		return nil, malformed("signature is not base64url")
 	}
-	content, err := decode(head)
+	content, err := decode(p.header)
 	if err != nil {
 		return nil, err
 	}
 	if j.Header, err = readHeader(content, o); err != nil {
 		return nil, err
 	}
-	if j.Payload, err = decode(payload); err != nil {
+	if j.Payload, err = decode(p.payload); err != nil {
 		return nil, err
 	}
 	if j.Claims, err = Object(j.Payload); err != nil {
@@ -104,11 +103,11 @@ func Parse(raw string, o Options) (*JWS, error) {
 // UnverifiedClaims returns the strict JSON object in the payload, and looks at
 // nothing else: good for choosing a key, and for nothing that counts.
 func UnverifiedClaims(raw string) (map[string]any, error) {
-	_, payload, ok := cut(raw)
-	if !ok {
-		return nil, malformed("not a JWT of three parts")
+	p, err := cut(raw)
+	if err != nil {
+		return nil, err
 	}
-	content, err := decode(payload)
+	content, err := decode(p.payload)
 	if err != nil {
 		return nil, err
 	}
@@ -120,11 +119,11 @@ func UnverifiedClaims(raw string) (map[string]any, error) {
 // might pass for a JWS somewhere is to be judged as one, strictly, and must not
 // get a second chance as something else (I-27).
 func Resembles(raw string) bool {
-	head, _, ok := cut(raw)
-	if !ok {
+	p, err := cut(raw)
+	if err != nil {
 		return false
 	}
-	content, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(head, "="))
+	content, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(p.header, "="))
 	if err != nil {
 		return false
 	}
@@ -133,19 +132,22 @@ func Resembles(raw string) bool {
 	if err := json.Unmarshal(content, &object, lenient); err != nil {
 		return false
 	}
-	_, ok = object["alg"]
+	_, ok := object["alg"]
 	return ok
 }
 
-// cut returns the first two of exactly three parts (J-01). Line breaks, which the
-// decoders of base64 skip, are in no JWS.
-func cut(raw string) (head, payload string, ok bool) {
+// parts are the three of a compact JWS, not decoded.
+type parts struct{ header, payload, signature string }
+
+// cut wants exactly three parts (J-01). Line breaks, which the decoders of base64
+// skip, are in no JWS.
+func cut(raw string) (parts, error) {
 	if strings.Count(raw, ".") != 2 || strings.ContainsAny(raw, "\r\n") {
-		return "", "", false
+		return parts{}, malformed("not a JWT of three parts")
 	}
-	head, rest, _ := strings.Cut(raw, ".")
-	payload, _, _ = strings.Cut(rest, ".")
-	return head, payload, true
+	header, rest, _ := strings.Cut(raw, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	return parts{header, payload, signature}, nil
 }
 
 func decode(part string) ([]byte, error) {
