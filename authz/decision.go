@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -47,9 +47,9 @@ func (e *evaluation) end(d Decision) {
 	if e.walk == nil {
 		return
 	}
-	step := trace.Step{Room: "authz", Name: "decision: " + d.Reason.String(), Result: trace.Passed}
+	step := walk.Step{Package: "authz", Name: "decision: " + d.Reason.String(), Result: walk.Passed}
 	if d.Reason.Outcome() == Deny {
-		step.Result = trace.Failed
+		step.Result = walk.Failed
 	}
 	if d.Err != nil {
 		step.Detail = d.Err.Error()

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -14,7 +14,7 @@ import (
 type evaluation struct {
 	policy  *Policy
 	request *Request
-	walk    *trace.Trace // nil: nobody asked why
+	walk    *walk.Walk // nil: nobody asked why
 
 	host     string // without port, in lower case
 	hostErr  error
@@ -76,7 +76,7 @@ func (e *evaluation) run(ctx context.Context) *refusal {
 // what decides and what `explain` shows are one and the same. Nothing is put into
 // words unless somebody asked.
 func (e *evaluation) check(name string, ok bool, reason Reason, err error, say func() (want, got string)) *refusal {
-	if e.walk.Judge("authz", name, ok, say) {
+	if e.walk.Check("authz", name, ok, say) {
 		return nil
 	}
 	return &refusal{reason, err}

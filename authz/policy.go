@@ -8,7 +8,7 @@ import (
 	"context"
 	"strings"
 
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -42,7 +42,7 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 
 // Decide returns what becomes of r.
 func (p *Policy) Decide(ctx context.Context, r Request) Decision {
-	e := &evaluation{policy: p, request: &r, walk: trace.From(ctx)}
+	e := &evaluation{policy: p, request: &r, walk: walk.From(ctx)}
 	d := e.decide(ctx)
 	e.end(d)
 	return d

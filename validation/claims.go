@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bearergate/bearergate/internal/strictjws"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 // maxNumericDate bounds dates to the numbers that a double holds exactly
@@ -125,17 +126,35 @@ func dropEmpty(claims map[string]any) {
 
 // checkTimes says whether t is alive at now, give or take the clock skew
 // (J-22). Dates that the token does not have are not missed here.
-func (c Config) checkTimes(t *Token, now time.Time) error {
-	if !t.Expiry.IsZero() && !now.Before(t.Expiry.Add(c.ClockSkew)) {
-		return fmt.Errorf("%w: exp is %s, now is %s", ErrExpired, stamp(t.Expiry), stamp(now))
+func (c Config) checkTimes(w *walk.Walk, t *Token, now time.Time) error {
+	check := func(name string, date time.Time, ok bool, want string) bool {
+		return date.IsZero() || w.Check(room, name, ok, func() (string, string) {
+			return want + " " + stamp(now) + " (clock skew " + c.ClockSkew.String() + ")", stamp(date)
+		})
 	}
-	if latest := now.Add(c.ClockSkew); t.NotBefore.After(latest) {
+	latest := now.Add(c.ClockSkew)
+	switch {
+	case !check("exp", t.Expiry, now.Before(t.Expiry.Add(c.ClockSkew)), "after"):
+		return fmt.Errorf("%w: exp is %s, now is %s", ErrExpired, stamp(t.Expiry), stamp(now))
+	case !check("nbf", t.NotBefore, !t.NotBefore.After(latest), "not after"):
 		return fmt.Errorf("%w: nbf is %s, now is %s", ErrNotYetValid, stamp(t.NotBefore), stamp(now))
-	} else if t.IssuedAt.After(latest) {
+	case !check("iat", t.IssuedAt, !t.IssuedAt.After(latest), "not after"):
 		return fmt.Errorf("%w: iat is %s, now is %s", ErrNotYetValid, stamp(t.IssuedAt), stamp(now))
 	}
 	return nil
 }
+
+// checkIssuer compares iss byte for byte (J-21).
+func (c Config) checkIssuer(w *walk.Walk, got string) error {
+	ok := w.Check(room, "iss", got == c.Issuer, func() (string, string) { return c.Issuer, got })
+	if !ok {
+		return fmt.Errorf("%w: iss is not the configured issuer", ErrIssuer)
+	}
+	return nil
+}
+
+// room is the package that steps of an explanation are recorded under.
+const room = "validation"
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 

@@ -64,7 +64,7 @@ func FuzzIntrospectionAnswer(f *testing.F) {
 			}
 			return
 		}
-		token, err := i.judge(claims)
+		token, err := i.judge(nil, claims)
 		if err == nil && (claims["active"] != true || token.Issuer != "https://as") {
 			t.Errorf("got %+v of %s", token, body)
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/bearergate/bearergate/internal/guard"
 	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/safehttp"
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 const (
@@ -111,12 +111,6 @@ func (i *introspector) observed(ctx context.Context, token string) (*Token, erro
 	ctx = i.events.Start(ctx, OperationIntrospection)
 	t, err := i.withoutPanic(ctx, token)
 	i.events.End(ctx, Event{Operation: OperationIntrospection, Issuer: i.cfg.Issuer, Result: resultOf(err), Took: i.now().Sub(began)})
-	if tr := trace.From(ctx); tr != nil {
-		tr.Add(trace.Step{Room: "validation", Name: "introspection", Result: trace.Noted, Detail: resultOf(err)})
-		if t != nil {
-			i.cfg.traceClaims(tr, t, i.now())
-		}
-	}
 	return t, err
 }
 
@@ -167,7 +161,7 @@ func (i *introspector) call(ctx context.Context, token string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return i.judge(claims)
+	return i.judge(walk.From(ctx), claims)
 }
 
 // request is a POST with the token in its body, never in a URL (I-01).
@@ -265,7 +259,7 @@ func malformed(err error) error {
 }
 
 // judge takes active for what it is: necessary, not sufficient (I-03…I-09).
-func (i *introspector) judge(claims map[string]any) (*Token, error) {
+func (i *introspector) judge(w *walk.Walk, claims map[string]any) (*Token, error) {
 	active, ok := claims["active"].(bool)
 	if !ok {
 		return nil, malformed(errors.New("active is not a boolean"))
@@ -275,20 +269,27 @@ func (i *introspector) judge(claims map[string]any) (*Token, error) {
 	}
 	t, err := tokenFromClaims(claims)
 	if err != nil {
-		return nil, err // the endpoint did answer: it is about this token only
+		return nil, w.Err(room, "claims", err) // the endpoint did answer: it is about this token only
 	}
-	if t.Issuer != "" && t.Issuer != i.cfg.Issuer {
+	if t.Issuer == "" { // the endpoint speaks for itself
+		t.Issuer = i.cfg.Issuer
+	}
+	if i.cfg.checkIssuer(w, t.Issuer) != nil {
 		return nil, fmt.Errorf("%w: the answer is about another issuer's token", ErrIssuer)
 	}
-	t.Issuer = i.cfg.Issuer
-	if err := i.cfg.checkMarks(t, ""); err != nil {
+	if err := w.Err(room, "type", i.checkType(t)); err != nil {
 		return nil, err
 	}
-	if err := i.cfg.checkTokenType(t); err != nil {
-		return nil, err
-	}
-	if err := i.cfg.checkTimes(t, i.now()); err != nil {
+	if err := i.cfg.checkTimes(w, t, i.now()); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// checkType refuses whatever is not an access token (I-09, J-24).
+func (i *introspector) checkType(t *Token) error {
+	if err := i.cfg.checkMarks(t, ""); err != nil {
+		return err
+	}
+	return i.cfg.checkTokenType(t)
 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/strictjws"
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 // Labels of the cache metrics (docs/contract.md §7).
@@ -124,11 +124,12 @@ func (i *Issuer) Name() string { return i.cfg.Issuer }
 // one of this package's sentinels to [errors.Is]; an outage, and a ctx that
 // ends first, are [ErrUnavailable], never anything else (I-11, A-15).
 func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
+	w := walk.From(ctx)
 	if len(token) > MaxTokenBytes {
-		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxTokenBytes)
+		return nil, w.Err(room, "length", fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxTokenBytes))
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, &UnavailableError{Err: err}
+		return nil, w.Err(room, "deadline", &UnavailableError{Err: err})
 	}
 	if i.cache == nil {
 		return i.decide(ctx, digest{}, token, nil)
@@ -154,18 +155,22 @@ func (i *Issuer) trusted(d digest, known *positive) bool {
 // recall answers from the cache.
 func (i *Issuer) recall(ctx context.Context, known *positive) (*Token, error) {
 	i.lookedUp(ctx, cacheOf(known.token.JWT), hit)
-	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
+	return i.remembered(ctx, known, hit)
+}
+
+// remembered returns what is known of a token that is still alive.
+func (i *Issuer) remembered(ctx context.Context, known *positive, result string) (*Token, error) {
+	w := walk.From(ctx)
+	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.token.JWT) })
+	if err := i.cfg.checkTimes(w, known.token, i.now()); err != nil {
 		return nil, err
 	}
-	i.traceCache(ctx, hit, known.token)
 	return known.token, nil
 }
 
 func (i *Issuer) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
 	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && strictjws.Resembles(token)
-	if t := trace.From(ctx); t != nil {
-		i.traceWay(t, local)
-	}
+	i.noteWay(walk.From(ctx), local)
 	if local {
 		return i.verify(ctx, d, token)
 	}
@@ -175,6 +180,7 @@ func (i *Issuer) decide(ctx context.Context, d digest, token string, known *posi
 	err := i.cache.negative(d, i.now())
 	if err != nil {
 		i.lookedUp(ctx, cacheNegative, hit)
+		_ = walk.From(ctx).Err(room, "cache", err)
 		if !errors.Is(err, ErrUnavailable) {
 			return nil, err
 		}
@@ -197,12 +203,8 @@ func (i *Issuer) orStale(ctx context.Context, known *positive, why error) (*Toke
 	if known == nil || known.thumbprint != "" || !i.now().Before(i.cache.stale(known)) {
 		return nil, why
 	}
-	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
-		return nil, err
-	}
 	i.lookedUp(ctx, cacheIntrospection, stale)
-	i.traceCache(ctx, stale, known.token)
-	return known.token, nil
+	return i.remembered(ctx, known, stale)
 }
 
 func (i *Issuer) lookedUp(ctx context.Context, cache, result string) {
@@ -231,6 +233,17 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string, seenGood bool)
 		i.remember(d, t, err)
 		return t, err
 	})
+	t, err := i.await(ctx, answers)
+	step := walk.Step{Package: room, Name: "introspection", Result: walk.Noted, Detail: resultOf(err)}
+	if step.Detail != resultActive {
+		step.Result = walk.Failed
+	}
+	walk.From(ctx).Add(step)
+	return t, err
+}
+
+// await waits for the answer, as long as somebody wants to know.
+func (i *Issuer) await(ctx context.Context, answers <-chan singleflight.Result) (*Token, error) {
 	select {
 	case <-ctx.Done():
 		return nil, &UnavailableError{Err: fmt.Errorf("introspection takes longer than the gateway waits: %w", ctx.Err())}
@@ -275,35 +288,25 @@ func (i *Issuer) sweep() {
 	}
 }
 
-// traceWay shows how a token is judged, and what the issuer publishes for that.
-func (i *Issuer) traceWay(t *trace.Trace, local bool) {
-	how := "introspection"
-	if local {
-		how = "local verification, which is final"
-	}
-	t.Add(trace.Step{Room: "validation", Name: "strategy", Result: trace.Noted, Detail: fmt.Sprintf("%s: %s", i.cfg.Strategy, how)})
-	m, err := i.source.Metadata()
-	if err != nil {
-		t.Add(trace.Step{Room: "discovery", Name: "metadata", Result: trace.Failed, Detail: err.Error()})
-		return
-	}
-	age := "configured, not fetched"
-	if !m.Fetched.IsZero() {
-		age = "fetched " + i.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
-	}
-	t.Add(trace.Step{
-		Room: "discovery", Name: "metadata", Result: trace.Noted,
-		Detail: fmt.Sprintf("%s: jwks_uri %s, introspection_endpoint %s", age, m.JWKSURI, m.IntrospectionEndpoint),
+// noteWay shows how a token is judged, and what the issuer publishes for that.
+func (i *Issuer) noteWay(w *walk.Walk, local bool) {
+	w.Note(room, "strategy", func() string {
+		if local {
+			return fmt.Sprintf("%s: local verification, which is final", i.cfg.Strategy)
+		}
+		return fmt.Sprintf("%s: introspection", i.cfg.Strategy)
 	})
-}
-
-func (i *Issuer) traceCache(ctx context.Context, result string, token *Token) {
-	t := trace.From(ctx)
-	if t == nil || token == nil {
-		return
-	}
-	t.Add(trace.Step{Room: "validation", Name: "cache", Result: trace.Noted, Detail: result + " in " + cacheOf(token.JWT)})
-	i.cfg.traceClaims(t, token, i.now())
+	w.Note("discovery", "metadata", func() string {
+		m, err := i.source.Metadata()
+		if err != nil {
+			return err.Error()
+		}
+		age := "configured, not fetched"
+		if !m.Fetched.IsZero() {
+			age = "fetched " + i.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
+		}
+		return fmt.Sprintf("%s: jwks_uri %s, introspection_endpoint %s", age, m.JWKSURI, m.IntrospectionEndpoint)
+	})
 }
 
 // Entries counts what the caches hold: of jwt, introspection and negative.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/strictjws"
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 // atJWT is the media type of RFC 9068 §4, without "application/".
@@ -43,7 +43,7 @@ func (v *verifier) verify(ctx context.Context, raw string) (verified, error) {
 	if err != nil {
 		return verified{}, err
 	}
-	keys := &keySet{source: v.source, jws: c.jws}
+	keys := &keySet{source: v.source, jws: c.jws, now: v.now}
 	err = v.library(ctx, keys, c)
 	switch {
 	case keys.err != nil:
@@ -52,9 +52,6 @@ func (v *verifier) verify(ctx context.Context, raw string) (verified, error) {
 		return verified{}, fmt.Errorf("%w: refused by the JWT library", ErrMalformed)
 	case !keys.verified:
 		return verified{}, fmt.Errorf("%w: the JWT library asked for no key", ErrMalformed)
-	}
-	if t := trace.From(ctx); t != nil {
-		t.Check("validation", "signature", true, "by key "+keys.key.ID, fmt.Sprintf("%s, keys fetched %s ago", c.jws.Header.Algorithm, v.now().Sub(keys.key.Fetched).Round(time.Second)))
 	}
 	return verified{c.token, keys.key.Thumbprint}, nil
 }
@@ -77,21 +74,19 @@ func (v *verifier) library(ctx context.Context, keys *keySet, c *candidate) erro
 
 // inspect reads the token without a key.
 func (v *verifier) inspect(ctx context.Context, raw string) (*candidate, error) {
+	w := walk.From(ctx)
 	jws, err := strictjws.Parse(raw, strictjws.Options{Algorithms: v.cfg.Algorithms})
 	if err != nil {
-		return nil, jwsError(err)
+		return nil, w.Err(room, "header", jwsError(err))
 	}
+	h := jws.Header
+	w.Note(room, "header", func() string { return fmt.Sprintf("alg %s, typ %q, kid %q", h.Algorithm, h.Type, h.KeyID) })
 	token, err := tokenFromClaims(jws.Claims)
 	if err != nil {
-		return nil, err
+		return nil, w.Err(room, "claims", err)
 	}
 	token.JWT = true
-	h := jws.Header
-	if t := trace.From(ctx); t != nil {
-		v.cfg.traceClaims(t, token, v.now())
-		t.Add(trace.Step{Room: "validation", Name: "header", Result: trace.Noted, Detail: fmt.Sprintf("alg %s, typ %q, kid %q", h.Algorithm, h.Type, h.KeyID)})
-	}
-	return &candidate{jws, token}, v.check(h, token)
+	return &candidate{jws, token}, v.check(w, h, token)
 }
 
 // jwsError makes one of this package's errors of one that says what is wrong with
@@ -114,17 +109,17 @@ func jwsError(err error) error {
 	return fmt.Errorf("%w: %s", kind, e.Detail)
 }
 
-func (v *verifier) check(h strictjws.Header, t *Token) error {
-	if err := v.checkType(h.Type, t); err != nil {
+func (v *verifier) check(w *walk.Walk, h strictjws.Header, t *Token) error {
+	if err := w.Err(room, "type", v.checkType(h.Type, t)); err != nil {
 		return err
 	}
-	if t.Issuer != v.cfg.Issuer { // J-21: byte for byte
-		return fmt.Errorf("%w: iss is not the configured issuer", ErrIssuer)
+	if err := v.cfg.checkIssuer(w, t.Issuer); err != nil {
+		return err
 	}
-	if t.Expiry.IsZero() {
-		return fmt.Errorf("%w: no exp", ErrMalformed) // J-22
+	if t.Expiry.IsZero() { // J-22
+		return w.Err(room, "exp", fmt.Errorf("%w: no exp", ErrMalformed))
 	}
-	return v.cfg.checkTimes(t, v.now())
+	return v.cfg.checkTimes(w, t, v.now())
 }
 
 // checkType refuses whatever is not an access token (J-04, J-23, J-24, A-17).
@@ -146,25 +141,12 @@ func (v *verifier) checkType(typ string, t *Token) error {
 	return nil
 }
 
-// traceClaims shows what check looks at.
-func (c Config) traceClaims(t *trace.Trace, token *Token, now time.Time) {
-	t.Check("validation", "iss", token.Issuer == c.Issuer, c.Issuer, token.Issuer)
-	date := func(name string, got time.Time, ok bool, want string) {
-		if !got.IsZero() {
-			t.Check("validation", name, ok, want+" "+stamp(now)+" (clock skew "+c.ClockSkew.String()+")", stamp(got))
-		}
-	}
-	latest := now.Add(c.ClockSkew)
-	date("exp", token.Expiry, now.Before(token.Expiry.Add(c.ClockSkew)), "after")
-	date("nbf", token.NotBefore, !token.NotBefore.After(latest), "not after")
-	date("iat", token.IssuedAt, !token.IssuedAt.After(latest), "not after")
-}
-
 // keySet is the oidc.KeySet of one verification. It asks the issuer's source
 // for one key, and keeps the error that go-oidc would turn into text (L-07).
 type keySet struct {
 	source   Source
 	jws      *strictjws.JWS
+	now      func() time.Time
 	key      discovery.Key
 	verified bool
 	err      error
@@ -185,12 +167,17 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 }
 
 func (k *keySet) verify(ctx context.Context) error {
+	w := walk.From(ctx)
 	key, err := k.source.Key(ctx, k.jws.Header.KeyID, k.jws.Header.Algorithm)
 	if err != nil {
-		return keyError(err)
+		return w.Err(room, "key", keyError(err))
 	}
 	k.key = key
-	if err := k.jws.Verify(key.Public); err != nil {
+	err = k.jws.Verify(key.Public)
+	w.Check(room, "signature", err == nil, func() (string, string) {
+		return "by key " + key.ID, fmt.Sprintf("%s, keys fetched %s ago", k.jws.Header.Algorithm, k.now().Sub(key.Fetched).Round(time.Second))
+	})
+	if err != nil {
 		return jwsError(err)
 	}
 	return nil

@@ -52,5 +52,5 @@ func (i *introspector) checkAnswer(claims map[string]any) error {
 	if _, ok := claims["token_introspection"].(map[string]any); !ok {
 		return errors.New("token_introspection is not an object")
 	}
-	return i.cfg.checkTimes(answer, i.now())
+	return i.cfg.checkTimes(nil, answer, i.now())
 }
