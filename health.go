@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"os"
 	"time"
@@ -12,6 +11,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/bearergate/bearergate/internal/livefile"
 )
 
 // healthTLS names the files for asking over TLS; an empty ca asks without.
@@ -21,14 +22,15 @@ func (t healthTLS) credentials() (credentials.TransportCredentials, error) {
 	if t.ca == "" {
 		return insecure.NewCredentials(), nil
 	}
-	anchors, err := os.ReadFile(t.ca)
+	content, err := os.ReadFile(t.ca)
 	if err != nil {
 		return nil, err
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.name, RootCAs: x509.NewCertPool()}
-	if !config.RootCAs.AppendCertsFromPEM(anchors) {
-		return nil, fmt.Errorf("%s: no PEM certificate in it", t.ca)
+	anchors, err := livefile.ParseAnchors(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.ca, err)
 	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.name, RootCAs: anchors}
 	if t.cert != "" {
 		pair, err := tls.LoadX509KeyPair(t.cert, t.key)
 		if err != nil {
