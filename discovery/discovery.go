@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/internal/recovered"
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
@@ -365,7 +365,7 @@ func (s *Server) unavailable(what string) error {
 func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Context) (time.Duration, error)) {
 	retry := firstRetry
 	for ctx.Err() == nil {
-		pause, err := withoutPanic(func() (time.Duration, error) { return fetch(ctx) })
+		pause, err := recovered.Call(func() (time.Duration, error) { return fetch(ctx) })
 		if err != nil {
 			pause = retry
 			retry = min(2*retry, lastRetry)
@@ -382,17 +382,6 @@ func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Conte
 		case <-timer.C:
 		}
 	}
-}
-
-// withoutPanic makes an error of a panic, which would end the process: fetches
-// run in goroutines of their own.
-func withoutPanic(f func() (time.Duration, error)) (d time.Duration, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
-		}
-	}()
-	return f()
 }
 
 // jitter takes up to a fifth off, so that replicas spread out; it never adds,

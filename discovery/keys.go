@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bearergate/bearergate/internal/recovered"
 )
 
 const (
@@ -51,7 +53,7 @@ func only(keys []Key, alg string) (Key, bool) {
 // refreshKeys fetches the keys once, whoever asks at the same time.
 func (s *Server) refreshKeys(ctx context.Context) (time.Duration, error) {
 	result := <-s.fetches.DoChan("keys", func() (any, error) {
-		return withoutPanic(func() (time.Duration, error) { return s.replaceKeys(ctx) })
+		return recovered.Call(func() (time.Duration, error) { return s.replaceKeys(ctx) })
 	})
 	pause, _ := result.Val.(time.Duration)
 	return pause, result.Err

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/guard"
 	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/internal/recovered"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/internal/walk"
 )
@@ -109,20 +109,19 @@ func verdict(err error) guard.Verdict {
 func (i *introspector) observed(ctx context.Context, token string) (*Token, error) {
 	began := i.now()
 	ctx = i.events.Start(ctx, OperationIntrospection)
-	t, err := i.withoutPanic(ctx, token)
+	t, err := i.answered(ctx, token)
 	i.events.End(ctx, Event{Operation: OperationIntrospection, Issuer: i.cfg.Issuer, Result: resultOf(err), Took: i.now().Sub(began)})
 	return t, err
 }
 
-// withoutPanic makes an outage of a panic, which would end the process: calls run
-// in goroutines of their own.
-func (i *introspector) withoutPanic(ctx context.Context, token string) (t *Token, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			t, err = nil, &UnavailableError{Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
-		}
-	}()
-	return i.call(ctx, token)
+// answered makes one call; a panic in it is an outage of ours.
+func (i *introspector) answered(ctx context.Context, token string) (*Token, error) {
+	t, err := recovered.Call(func() (*Token, error) { return i.call(ctx, token) })
+	var panicked *recovered.Error
+	if errors.As(err, &panicked) {
+		return nil, &UnavailableError{Err: panicked}
+	}
+	return t, err
 }
 
 func resultOf(err error) string {
