@@ -1,9 +1,11 @@
-package main
+package cli
 
 import (
+	"context"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,7 +19,9 @@ const asBearergate = "BEARERGATE_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asBearergate) != "" {
-		main()
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		os.Exit(Run(ctx, build, os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -80,7 +84,8 @@ func TestHangUpDuringStartReloadsAfterIt(t *testing.T) {
 	if err := writer.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), "configuration reloaded"); time.Sleep(10 * time.Millisecond) {
+	deadline := time.Now().Add(20 * time.Second)
+	for ; !strings.Contains(out.String(), "configuration reloaded"); time.Sleep(10 * time.Millisecond) {
 		select {
 		case err := <-ended:
 			t.Fatalf("ended: %v\n%s", err, &out)

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
@@ -14,6 +15,20 @@ import (
 
 	"github.com/bearergate/bearergate/internal/livefile"
 )
+
+func (p program) healthCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "health", Short: "Ask the gRPC health service", Args: cobra.NoArgs}
+	address := cmd.Flags().String("address", "127.0.0.1:9191", "gRPC address, host:port or unix:///path")
+	var t healthTLS
+	cmd.Flags().StringVar(&t.ca, "tls-ca", "", "ask over TLS, and trust the certificates in this file")
+	cmd.Flags().StringVar(&t.name, "tls-name", "", "name in the server's certificate, if not the host of the address")
+	cmd.Flags().StringVar(&t.cert, "tls-cert", "", "client certificate, where the server wants one")
+	cmd.Flags().StringVar(&t.key, "tls-key", "", "its private key")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return failed(health(cmd.Context(), *address, t))
+	}
+	return cmd
+}
 
 // healthTLS names the files for asking over TLS; an empty ca asks without.
 type healthTLS struct{ ca, name, cert, key string }
