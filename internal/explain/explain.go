@@ -77,7 +77,9 @@ func (r Request) check() *authv3.CheckRequest {
 	}
 	attributes := &authv3.AttributeContext{
 		Request: &authv3.AttributeContext_Request{
-			Http: &authv3.AttributeContext_HttpRequest{Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https", Headers: headers},
+			Http: &authv3.AttributeContext_HttpRequest{
+				Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https", Headers: headers,
+			},
 		},
 	}
 	if r.Rule != "" {
