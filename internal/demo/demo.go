@@ -88,7 +88,8 @@ func (o Options) withoutEnvoy(ctx context.Context, p *parts) error {
 	for _, s := range p.steps() {
 		fmt.Fprintf(o.Out, "# %s: %d, once there is an Envoy at %s\n%s\n\n", s.title, s.want, p.addresses.Listener, s.curl())
 	}
-	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n", p.addresses.Bearergate, p.admin.Addr())
+	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n",
+		p.addresses.Bearergate, p.admin.Addr())
 	<-ctx.Done()
 	return nil
 }
@@ -122,7 +123,9 @@ func prepare(dir string) (*parts, error) {
 	}
 	p.upstream = &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = p.upstream.Serve(up) }()
-	p.addresses = chains.Addresses{Listener: preferred, Bearergate: p.grpc.Addr().String(), Upstream: up.Addr().String(), Admin: anywhere}
+	p.addresses = chains.Addresses{
+		Listener: preferred, Bearergate: p.grpc.Addr().String(), Upstream: up.Addr().String(), Admin: anywhere,
+	}
 	p.configFile = filepath.Join(dir, "bearergate.yaml")
 	return p, os.WriteFile(p.configFile, []byte(p.configuration(secret)), 0o600)
 }
