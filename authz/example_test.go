@@ -3,7 +3,6 @@ package authz_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -20,7 +19,7 @@ import (
 func Example() {
 	as, stop, err := devissuer.Start(nil) // an authorization server
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer stop()
 	tokens, end := tokensOf(as.URL())
@@ -41,7 +40,7 @@ func Example() {
 		},
 	}, tokens)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 
 	token := as.JWT(devissuer.Claims{"sub": "alice", "aud": "orders-api", "scope": "orders:read"})
@@ -78,18 +77,18 @@ func tokensOf(issuer string) (_ *validation.Set, end func()) {
 		RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour,
 	}, options)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	one, err := validation.NewIssuer(validation.Config{
 		Issuer: issuer, Strategy: validation.StrategyJWT, Algorithms: []string{"ES256"},
 		AccessTokenType: validation.TypeCompatible, RequestTimeout: 2 * time.Second,
 	}, validation.Options{Source: server, Client: options.Client, Log: options.Log})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	set, err := validation.NewSet(one)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net/http"
 	"time"
@@ -19,7 +18,7 @@ import (
 func Example() {
 	as, stop, err := devissuer.Start(nil) // an authorization server to ask
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer stop()
 
@@ -33,7 +32,7 @@ func Example() {
 		MaxStale:           24 * time.Hour,
 	}, discovery.Options{Client: client(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -3,7 +3,6 @@ package envoy_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -25,7 +24,7 @@ import (
 func Example() {
 	as, stop, err := devissuer.Start(nil) // an authorization server
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer stop()
 	policy, end := policyOf(as.URL())
@@ -36,11 +35,11 @@ func Example() {
 	checks := envoy.NewServer(nil, quiet)
 	server, err := envoy.NewGRPC(cfg, checks, func() error { return nil }, quiet)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	lis, err := envoy.Listen(cfg)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	go func() { _ = server.Serve(lis) }()
 	defer func() { _ = server.Drain(ctx, func() {}) }()
@@ -64,7 +63,7 @@ func Example() {
 func dial(address net.Addr) (_ authv3.AuthorizationClient, hangUp func()) {
 	conn, err := grpc.NewClient(address.String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	return authv3.NewAuthorizationClient(conn), func() { _ = conn.Close() }
 }
@@ -80,7 +79,7 @@ func ask(ctx context.Context, gateway authv3.AuthorizationClient, token string) 
 		}},
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	if ok := response.GetOkResponse(); ok != nil {
 		set := ok.GetHeaders()[0].GetHeader()
@@ -97,25 +96,25 @@ func policyOf(issuer string) (_ *authz.Policy, end func()) {
 		RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour,
 	}, options)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	tokens, err := validation.NewIssuer(validation.Config{
 		Issuer: issuer, Strategy: validation.StrategyJWT, Algorithms: []string{"ES256"},
 		AccessTokenType: validation.TypeCompatible, RequestTimeout: 2 * time.Second,
 	}, validation.Options{Source: published, Client: options.Client, Log: options.Log})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	set, err := validation.NewSet(tokens)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	policy, err := authz.New(authz.Config{
 		Realm: "example", DefaultAccess: "token", Headers: map[string]string{"x-auth-sub": "sub"},
 		Issuers: []authz.IssuerConfig{{Issuer: issuer, Audience: []string{"api"}}},
 	}, set)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net/http"
 	"time"
@@ -19,7 +18,7 @@ import (
 func Example() {
 	as, stop, err := devissuer.Start(map[string]string{"gate": "s3cret"}) // an authorization server
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer stop()
 	published, end := publishedBy(as.URL())
@@ -39,7 +38,7 @@ func Example() {
 		InsecureHTTP:          true,
 	}, validation.Options{Source: published, Client: client(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer issuer.Close()
 	ctx := context.Background()
@@ -47,13 +46,13 @@ func Example() {
 	alice := devissuer.Claims{"sub": "alice", "client_id": "app", "aud": "api", "scope": "read write"}
 	token, err := issuer.Validate(ctx, as.JWT(alice))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(token.Subject, token.Scopes, token.Audience, "by a key:", token.JWT)
 
 	opaque := as.Opaque("", devissuer.Claims{"sub": "bob", "scope": "read"})
 	if token, err = issuer.Validate(ctx, opaque); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(token.Subject, token.Scopes, token.Audience, "by a key:", token.JWT)
 
@@ -84,7 +83,7 @@ func publishedBy(issuer string) (_ *discovery.Server, end func()) {
 		RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour,
 	}, discovery.Options{Client: client(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})

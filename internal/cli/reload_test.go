@@ -20,8 +20,9 @@ const asBearergate = "BEARERGATE_TEST_COMMAND"
 func TestMain(m *testing.M) {
 	if os.Getenv(asBearergate) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-		defer stop()
-		os.Exit(Run(ctx, build, os.Args[1:], os.Stdout, os.Stderr))
+		status := Run(ctx, build, os.Args[1:], os.Stdout, os.Stderr)
+		stop()
+		os.Exit(status)
 	}
 	os.Exit(m.Run())
 }

@@ -17,7 +17,7 @@ func TestRejectedIsNotCalledInactive(t *testing.T) {
 	}
 }
 
-func TestHintsNeedNoSteps(t *testing.T) { // what is not recorded is not said, and breaks nothing
+func TestHintsNeedNoSteps(*testing.T) { // what is not recorded is not said, and breaks nothing
 	for _, reason := range []string{
 		"inactive", "wrong_audience", "wrong_type", "unknown_key", "wrong_issuer", "malformed_token", "internal", "",
 	} {

@@ -195,11 +195,11 @@ func keys(members map[string]any) []string {
 // orders: it could clear the screen and draw another verdict.
 func TestNothingOfATokenOrdersTheTerminalAbout(t *testing.T) {
 	as, walk := walker(t)
-	const clear, reverse = "\x1b[2J", "\u202e"
+	const wipe, reverse = "\x1b[2J", "\u202e"
 	for name, hostile := range map[string]claims{
-		"aud":               {"aud": "x" + clear},
+		"aud":               {"aud": "x" + wipe},
 		"aud, a line more":  {"aud": "x\nreason: allowed"},
-		"iss":               {"iss": "https://x" + clear + reverse, "aud": "api"},
+		"iss":               {"iss": "https://x" + wipe + reverse, "aud": "api"},
 		"direction of text": {"aud": reverse + "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
