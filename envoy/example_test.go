@@ -16,6 +16,7 @@ import (
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/devissuer"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -32,7 +33,7 @@ func Example() {
 
 	ctx, quiet := context.Background(), slog.New(slog.DiscardHandler)
 	cfg := envoy.Config{GRPCAddress: "127.0.0.1:0", ShutdownTimeout: time.Second}
-	checks := envoy.NewServer(nil, quiet)
+	checks := envoy.NewServer(observe.Observer[envoy.Event]{}, quiet)
 	server, err := envoy.NewGRPC(cfg, checks, func() error { return nil }, quiet)
 	if err != nil {
 		panic(err)
