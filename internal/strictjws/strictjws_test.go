@@ -31,7 +31,8 @@ func wantKind(t *testing.T, err, want error) {
 }
 
 func TestParse(t *testing.T) {
-	raw := compact(`{"alg":"ES256","kid":"k","typ":"application/AT+JWT","jwk":{"kty":"EC"},"cty":"json"}`, `{"sub":"alice","exp":1e3}`)
+	header := `{"alg":"ES256","kid":"k","typ":"application/AT+JWT","jwk":{"kty":"EC"},"cty":"json"}`
+	raw := compact(header, `{"sub":"alice","exp":1e3}`)
 	j, err := Parse(raw, one)
 	if err != nil {
 		t.Fatal(err)

@@ -113,7 +113,8 @@ func TestAnotherAlgorithmOfTheKey(t *testing.T) {
 	keys := signers(t)
 	all := slices.Collect(maps.Keys(keys))
 	for _, pair := range [][2]string{
-		{"RS256", "RS384"}, {"RS256", "PS256"}, {"PS256", "RS256"}, {"PS256", "PS512"}, {"ES256", "ES384"}, {"ES384", "ES512"},
+		{"RS256", "RS384"}, {"RS256", "PS256"}, {"PS256", "RS256"}, {"PS256", "PS512"},
+		{"ES256", "ES384"}, {"ES384", "ES512"},
 	} {
 		j := parse(t, sign(t, pair[0], keys[pair[0]]), all...)
 		j.Header.Algorithm = pair[1]
@@ -129,8 +130,9 @@ func TestKeysOfNoUse(t *testing.T) {
 	for _, alg := range []string{"none", "HS256", "Ed448", "ES256K", "ES", ""} {
 		j := parse(t, encode(`{"alg":"`+alg+`"}`)+"."+encode(`{}`)+".", alg)
 		for _, key := range []crypto.PublicKey{
-			nil, []byte("published"), (*rsa.PublicKey)(nil), (*ecdsa.PublicKey)(nil), ed25519.PublicKey(nil), ed25519.PublicKey("short"),
-			&rsa.PublicKey{}, &ecdsa.PublicKey{}, keys["RS256"].Public(), keys["ES256"].Public(), keys["EdDSA"].Public(), keys["EdDSA"],
+			nil, []byte("published"), (*rsa.PublicKey)(nil), (*ecdsa.PublicKey)(nil), ed25519.PublicKey(nil),
+			ed25519.PublicKey("short"), &rsa.PublicKey{}, &ecdsa.PublicKey{},
+			keys["RS256"].Public(), keys["ES256"].Public(), keys["EdDSA"].Public(), keys["EdDSA"],
 		} {
 			wantKind(t, j.Verify(key), ErrSignature)
 		}
