@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 	"testing"
 
@@ -104,6 +106,33 @@ func TestVerify(t *testing.T) {
 		other := *j
 		other.signed = encode(`{"alg":"`+alg+`"}`) + "." + encode(`{"sub":"mallory"}`)
 		wantKind(t, other.Verify(key.Public()), ErrSignature)
+	}
+}
+
+// TestVerifyWhatAnotherLibrarySigned: testdata/jose.json has a token by each
+// algorithm that jose 6.2.18, the library of oidc-provider, signed.
+func TestVerifyWhatAnotherLibrarySigned(t *testing.T) {
+	content, err := os.ReadFile("testdata/jose.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []struct {
+		Alg   string          `json:"alg"`
+		Key   jose.JSONWebKey `json:"key"`
+		Token string          `json:"token"`
+	}
+	if err := json.Unmarshal(content, &all); err != nil {
+		t.Fatal(err)
+	}
+	if want := len(signers(t)); len(all) != want {
+		t.Errorf("got %d tokens, want %d", len(all), want)
+	}
+	for i, tc := range all {
+		j := parse(t, tc.Token, tc.Alg)
+		if err := j.Verify(tc.Key.Key); err != nil || j.Claims["sub"] != "alice" {
+			t.Errorf("%s: got %v and %v", tc.Alg, err, j.Claims)
+		}
+		wantKind(t, j.Verify(all[(i+1)%len(all)].Key.Key), ErrSignature)
 	}
 }
 
