@@ -172,6 +172,32 @@ func TestTrustIsPlumbed(t *testing.T) { // all that decides whom we trust reache
 	}
 }
 
+// TestNeeds: what is asked of an authorization server follows from how its
+// tokens are validated, and nothing is asked that is not needed.
+func TestNeeds(t *testing.T) {
+	const introspecting = "client_id: c, client_secret: s, token_validation: "
+	for keys, want := range map[string]discovery.Config{
+		"token_validation: jwt":                                      {NeedKeys: true},
+		introspecting + "both":                                       {NeedKeys: true, NeedIntrospection: true},
+		introspecting + "introspection":                              {NeedIntrospection: true},
+		introspecting + "introspection, introspection_response: jwt": {NeedIntrospection: true, NeedKeys: true},
+		introspecting + "introspection, client_auth_method: bearer":  {NeedIntrospection: true, NeedToken: true},
+		"token_validation: jwt, client_auth_method: bearer":          {NeedKeys: true},
+		"token_validation: jwt, client_auth_method: tls_client_auth": {NeedKeys: true},
+	} {
+		c, err := load(t, "a.yaml", "auth: {issuer: https://a.example.com, audience: a, "+keys+"}\n")
+		if err != nil {
+			t.Errorf("%s: %v", keys, err)
+			continue
+		}
+		d := c.Issuers[0].Discovery
+		got := discovery.Config{NeedKeys: d.NeedKeys, NeedIntrospection: d.NeedIntrospection, NeedToken: d.NeedToken, MutualTLS: d.MutualTLS}
+		if got != want {
+			t.Errorf("%s: got %+v, want %+v", keys, got, want)
+		}
+	}
+}
+
 // TestPolicyKeys: what the policy knows of the issuers and of paths.
 func TestPolicyKeys(t *testing.T) {
 	c, err := load(t, "a.yaml", `
