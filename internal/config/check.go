@@ -24,7 +24,8 @@ func (c *Config) settle() error {
 		errs = append(errs, field.Errorf("auth", "missing: an authorization server is needed, here or under issuers"))
 	}
 	c.assemble()
-	errs = append(errs, c.checkServer(), field.Under("log", field.Check(c.Log)), c.checkIssuers(), c.checkCache(),
+	errs = append(errs,
+		c.checkServer(), field.Under("log", field.Check(c.Log)), c.checkIssuers(), c.checkCache(),
 		c.Server.Envoy.Validate(), c.rename(c.Authz.Validate()), c.checkFiles())
 	return errors.Join(errs...)
 }
@@ -72,7 +73,8 @@ func (c *Config) checkIssuers() error {
 
 func (c *Config) checkCache() error {
 	if c.Cache.MaxEntries < len(c.Issuers) && c.Cache.TTL > 0 {
-		return field.Errorf("cache.max_entries", "got %d, want at least 1 for each issuer (ttl: 0s switches the cache off)", c.Cache.MaxEntries)
+		return field.Errorf("cache.max_entries", "got %d, want at least 1 for each issuer (ttl: 0s switches the cache off)",
+			c.Cache.MaxEntries)
 	}
 	return nil
 }
@@ -137,7 +139,8 @@ func (c *Config) Warnings() []string {
 			all = append(all, at+".insecure_http: http:// is allowed for loopback hosts; never use it in production")
 		}
 		if len(i.Authz.Audience) == 0 {
-			all = append(all, at+".audience: the check is switched off: every token of the issuer is taken, whoever it was meant for")
+			all = append(all, at+".audience: the check is switched off: "+
+				"every token of the issuer is taken, whoever it was meant for")
 		}
 	}
 	if c.Authz.ForwardToken {

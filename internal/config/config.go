@@ -52,8 +52,8 @@ type Log struct {
 type Issuer struct {
 	Type       string             `key:"type" default:"oauth" oneof:"oauth" doc:"The only kind there is."`
 	Discovery  discovery.Config   `key:",inline"`
-	Validation validation.Config  `key:",inline"`
 	Authz      authz.IssuerConfig `key:",inline"`
+	Validation validation.Config  `key:",inline"`
 }
 
 // Load reads the file at path, whose extension names the format, with

@@ -342,6 +342,21 @@ func TestMistakeShowsTheLine(t *testing.T) {
 	}
 }
 
+// What a room says of a value that could not be read would lead astray.
+func TestOneMistakeForWhatCannotBeRead(t *testing.T) {
+	_, err := load(t, "a.yaml", "auth: {issuer: https://a, audience: a, token_validation: '${NOPE}', client_auth_method: 5}\nlog: {level: '${NOPE}'}\nrealm: ${NOPE}\n")
+	var paths []string
+	for _, e := range field.List(err) {
+		var m *strictfile.Mistake
+		if errors.As(e, &m) {
+			paths = append(paths, m.Path)
+		}
+	}
+	if diff := cmp.Diff([]string{"auth.token_validation", "auth.client_auth_method", "log.level", "realm"}, paths); diff != "" {
+		t.Errorf("mistakes (-want +got):\n%s", diff)
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	seeds := []string{contractTOML, inYAML, inJSON, full}
 	for _, contents := range hidden {

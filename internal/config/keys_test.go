@@ -295,6 +295,55 @@ func sameInEveryRoom(t *testing.T, l leaf, fields map[string]any) {
 	}
 }
 
+// TestEveryBoundIsHeld: what a tag forbids is refused, with the path of the key:
+// no room forgets to look.
+func TestEveryBoundIsHeld(t *testing.T) {
+	file := map[string]any{
+		"auth": map[string]any{"issuer": "https://a.example.com", "audience": "a"},
+		"log":  map[string]any{}, "cache": map[string]any{}, "jwks": map[string]any{}, "server": map[string]any{},
+		"rules": []any{map[string]any{"name": "r"}},
+	}
+	held := 0
+	for _, l := range leaves(nil, reflect.TypeFor[Config]()) {
+		for _, value := range l.forbidden(t) {
+			held++
+			_, err := Parse("a.json", l.put(t, file, value), env)
+			if want := fmt.Sprintf(": %s: got ", l); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v: got %v, want it refused", l, value, err)
+			}
+		}
+	}
+	if held < 20 {
+		t.Errorf("got %d bounds", held)
+	}
+}
+
+// forbidden returns what lies right outside the bounds of the key.
+func (l leaf) forbidden(t *testing.T) []any {
+	t.Helper()
+	var values []any
+	for bound, beyond := range map[string]time.Duration{l.Min: -1, l.Max: 1, l.Above: 0} {
+		if bound == "" || l.Type != reflect.TypeFor[time.Duration]() {
+			continue
+		}
+		d, err := time.ParseDuration(bound)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, (d + beyond).String())
+	}
+	switch {
+	case len(l.OneOf) > 0 && l.Type.Kind() == reflect.Slice:
+		values = append(values, []string{l.OneOf[0], "nonsense"})
+		if l.Min != "" {
+			values = append(values, []string{})
+		}
+	case len(l.OneOf) > 0:
+		values = append(values, "nonsense")
+	}
+	return values
+}
+
 // TestKeysAreWhole: every key says what it is, its default is allowed, and no
 // object has two of one name, however many rooms are inlined into it.
 func TestKeysAreWhole(t *testing.T) {
