@@ -2,6 +2,7 @@ package validation
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/bearergate/bearergate/internal/bytesize"
@@ -114,12 +115,9 @@ func (c Config) checkPrefix() error {
 }
 
 func (c Config) checkIntrospection() error {
-	errs := []error{c.checkSecret()}
-	if c.IntrospectionResponse == "" {
-		errs = append(errs, field.Errorf("introspection_response", "missing: want %s or %s", ResponseJSON, ResponseJWT))
-	}
-	if c.ClientAuthMethod == "" {
-		errs = append(errs, field.Errorf("client_auth_method", "missing: %s sends none", AuthNone))
+	errs := []error{
+		given("introspection_response", c.IntrospectionResponse), given("client_auth_method", c.ClientAuthMethod),
+		c.checkSecret(),
 	}
 	if c.ClientID == "" {
 		switch {
@@ -136,6 +134,14 @@ func (c Config) checkIntrospection() error {
 		errs = append(errs, field.Errorf("client_cert_file", "missing: client_auth_method %s needs it", c.ClientAuthMethod))
 	}
 	return errors.Join(errs...)
+}
+
+// given wants what may be left out where nobody is asked.
+func given(path, got string) error {
+	if got != "" {
+		return nil
+	}
+	return field.Errorf(path, "got %q, want one of %s", got, strings.Join(field.Allowed[Config](path), ", "))
 }
 
 func (c Config) checkSecret() error {

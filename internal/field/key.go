@@ -43,7 +43,8 @@ type Key struct {
 // keysOf remembers the keys of a type, which never change.
 var keysOf sync.Map
 
-// Keys returns the keys of a struct type in the order of its fields.
+// Keys returns the keys of a struct type in the order of its fields. They are
+// shared, and not to be changed.
 func Keys(t reflect.Type) []Key {
 	if known, ok := keysOf.Load(t); ok {
 		return known.([]Key)
