@@ -11,8 +11,8 @@ import (
 	"github.com/bearergate/bearergate/validation"
 )
 
-// settle moves auth into Issuers, completes what each room needs, and returns every mistake that is not one of
-// form.
+// settle moves auth into Issuers, completes what each room needs, and returns
+// every mistake that is not one of form.
 func (c *Config) settle() error {
 	var errs []error
 	switch {
