@@ -187,7 +187,7 @@ func newRule(r Rule) *rule {
 		match.Hosts = slices.Clone(match.Hosts)
 		r.Match = &match
 	}
-	return &rule{Rule: r}
+	return &rule{Rule: r, noted: "rule " + r.Name}
 }
 
 func (p *Policy) compileRule(r Rule) (*rule, error) {

@@ -45,7 +45,8 @@ func TestRun(t *testing.T) {
 	taken := strings.TrimPrefix(as.URL(), "http://")
 	dir := files(t, map[string]string{
 		"good.yaml": auth + "rules:\n- {name: admin, match: {paths: [/admin]}, scopes: [admin]}\n" +
-			"- {name: open, match: {paths: [/open]}, access: public}\n",
+			"- {name: open, match: {paths: [/open]}, access: public}\n" +
+			"- {name: tenant, match: {paths: [/tenant]}, when: 'request.headers[\"x-tenant\"] == \"acme\"'}\n",
 		"bad.yaml":    "auth: {issuer: 'http://as.example.com', audience: api}\nnope: 1\n",
 		"secret.yaml": strings.Replace(auth, "s3cret", "wrong", 1),
 		"grpc.yaml":   auth + "server: {grpc_address: '" + taken + "', admin_address: '127.0.0.1:0'}\n",
@@ -66,6 +67,7 @@ func TestRun(t *testing.T) {
 		status         int
 		stdout, stderr string // contained
 	}{
+		"schema":          {[]string{"schema"}, 0, "https://json-schema.org/draft/2020-12/schema", ""},
 		"version":         {[]string{"version"}, 0, "bearergate 1.2.3 (commit abc, go1.", ""},
 		"no command":      {nil, 0, "Usage:", ""},
 		"help":            {[]string{"serve", "--help"}, 0, "--config", ""},
@@ -100,6 +102,9 @@ func TestRun(t *testing.T) {
 
 		"explain, allowed":     {[]string{"explain", good, alice, "--path=/x"}, 0, "reason: allowed", ""},
 		"explain, opaque":      {[]string{"explain", good, token("opaque")}, 0, "introspection", ""},
+		"explain, header":      {[]string{"explain", good, alice, "--path=/tenant", "--header=X-Tenant: acme"}, 0, "reason: allowed", ""},
+		"explain, no header":   {[]string{"explain", good, alice, "--path=/tenant"}, 3, "reason: forbidden", ""},
+		"explain, bad header":  {[]string{"explain", good, "--header=nonsense"}, 2, "", "want 'Name: value'"},
 		"explain, expired":     {[]string{"explain", good, token("expired")}, 3, "reason: expired", ""},
 		"explain, no token":    {[]string{"explain", good}, 3, "reason: no_token", ""},
 		"explain, scope":       {[]string{"explain", good, alice, "--path=/admin"}, 3, "reason: insufficient_scope", ""},

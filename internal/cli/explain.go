@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,11 +36,15 @@ func (p program) explainCommand() *cobra.Command {
 	flags.StringVar(&r.Host, "host", "localhost", "request host")
 	flags.StringVar(&r.Path, "path", "/", "request path, with query")
 	flags.StringVar(&r.Rule, "rule", "", "use the rule of this name instead of matching")
+	headers := flags.StringArray("header", nil, "another request header, 'Name: value'; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *output != outputText && *output != outputJSON {
 			return fmt.Errorf("--output: got %q, want %s or %s", *output, outputText, outputJSON)
 		}
 		var err error
+		if r.Headers, err = parseHeaders(*headers); err != nil {
+			return err
+		}
 		if r.Token, err = readToken(*token, cmd.InOrStdin()); err != nil {
 			return failed(err)
 		}
@@ -50,6 +55,25 @@ func (p program) explainCommand() *cobra.Command {
 		return p.show(walk, *output)
 	}
 	return cmd
+}
+
+// parseHeaders reads headers as they are written in HTTP/1.1; several of one name
+// are joined as Envoy does.
+func parseHeaders(lines []string) (map[string]string, error) {
+	headers := map[string]string{}
+	for _, line := range lines {
+		name, value, ok := strings.Cut(line, ":")
+		name = strings.ToLower(strings.TrimSpace(name))
+		if !ok || name == "" {
+			return nil, errors.New("--header: want 'Name: value'")
+		}
+		value = strings.TrimSpace(value)
+		if before, ok := headers[name]; ok {
+			value = before + "," + value
+		}
+		headers[name] = value
+	}
+	return headers, nil
 }
 
 // readToken reads a token, without the newline that editors add.

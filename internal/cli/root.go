@@ -77,6 +77,7 @@ func (p program) root() *cobra.Command {
 		p.validateCommand(),
 		p.explainCommand(),
 		p.demoCommand(),
+		p.schemaCommand(),
 		p.healthCommand(),
 		p.versionCommand(),
 	)

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -26,6 +27,8 @@ type Request struct {
 	Method, Host, Path string
 	Token              string // without the scheme; empty sends no Authorization
 	Rule               string // as context_extensions would name it; empty matches
+
+	Headers map[string]string // others, by their lower-case name; Token comes before an authorization here
 
 	Issuers []string // that are configured; hints look for one like the token's
 }
@@ -72,6 +75,7 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 
 func (r Request) check() *authv3.CheckRequest {
 	headers := map[string]string{":method": r.Method, ":authority": r.Host, ":path": r.Path}
+	maps.Copy(headers, r.Headers)
 	if r.Token != "" {
 		headers["authorization"] = "Bearer " + r.Token
 	}

@@ -45,8 +45,14 @@ func TestManyKeysInOneObject(t *testing.T) {
 		"a.yaml": {"# first\n", "key-%d: value\n", ""},
 		"a.json": {"{\n", "\"key-%d\": \"value\",\n", "\"last\": 0}"},
 	} {
-		few := cost(name, parts[0], parts[1], parts[2], 5_000)
-		if many := cost(name, parts[0], parts[1], parts[2], 20_000); many > 8*few {
+		// The best of some, since the collector works for whom it likes. What is
+		// quadratic takes sixteen times as long, and here seconds.
+		few, many := time.Hour, time.Hour
+		for range 5 {
+			few = min(few, cost(name, parts[0], parts[1], parts[2], 5_000))
+			many = min(many, cost(name, parts[0], parts[1], parts[2], 20_000))
+		}
+		if many > 8*few+50*time.Millisecond {
 			t.Errorf("%s: 20000 keys took %s, 5000 took %s", name, many, few)
 		}
 	}
