@@ -339,7 +339,7 @@ func (g *Guard) probe() {
 			g.answer(time.Since(g.probed))
 		case time.Since(g.answered) < recent:
 			g.blind = true
-		case !g.blind:
+		case !g.blind || time.Since(g.answered) >= longestPause: // or else nobody would spare it
 			g.close(v.RetryAfter)
 		}
 		g.dispatch()

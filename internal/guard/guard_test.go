@@ -199,6 +199,23 @@ func TestServerThatCannotAnswerTheProbe(t *testing.T) {
 	}
 }
 
+// TestBlindnessEnds: a server that once did not answer a probe while it answered
+// others is spared all the same when it is down.
+func TestBlindnessEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.blind = true
+		_, _ = s.ask(good)
+		s.outage.Store(true)
+		for began := time.Now(); time.Since(began) < 2*longestPause; time.Sleep(10 * time.Millisecond) {
+			_, _ = s.ask(good)
+		}
+		if refused := s.refused(10); refused < 8 {
+			t.Errorf("%d of 10 calls were refused, want all but few", refused)
+		}
+	})
+}
+
 func TestFirstCallAfterAnOutageIsMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
