@@ -19,6 +19,8 @@ func TestOddTokensHarmNobody(t *testing.T) {
 		"pause":      {Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}},
 		"disconnect": {Abort: true},
 		"flood":      {Status: http.StatusOK, Body: fmt.Sprintf(`{"active":true,"x":%q}`, strings.Repeat("x", 64<<10))},
+		"flood 400":  {Status: http.StatusBadRequest, Body: strings.Repeat(" ", 64<<10) + `{"error":"temporarily_unavailable"}`},
+		"cut 400":    {Status: http.StatusBadRequest, Body: `{"error":`, Header: map[string]string{"Content-Length": "40"}},
 		"nonsense":   {Status: http.StatusOK, Body: "<html>"},
 	} {
 		t.Run(kind, func(t *testing.T) {
