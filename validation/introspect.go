@@ -83,13 +83,17 @@ func (i *introspector) introspect(ctx context.Context, token string, urgent bool
 		return verdict(err)
 	})
 	if kept != nil {
-		t, err = nil, &UnavailableError{Err: kept, RetryAfter: i.guard.RetryAfter()}
+		t, err = nil, &UnavailableError{Err: kept}
 	}
 	var failed *UnavailableError
-	if errors.As(err, &failed) && (kept == nil || errors.Is(kept, guard.ErrSlow)) {
+	if !errors.As(err, &failed) {
+		return t, err
+	}
+	failed.RetryAfter = max(failed.RetryAfter, i.guard.RetryAfter())
+	if kept == nil || errors.Is(kept, guard.ErrSlow) {
 		failed.ofToken = failed.ofToken || i.guard.Answers()
 	}
-	return t, err
+	return nil, err
 }
 
 // probe shows whether the endpoint is up, by a token that nobody was given: no
