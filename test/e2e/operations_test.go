@@ -113,7 +113,10 @@ func page(t *testing.T, service *harness.Service, path string, status int) strin
 
 func TestAdminPages(t *testing.T) { // CONTRACT.md §6
 	issuer := harness.Issuer(t)
-	issuer.Behave(devissuer.PathOAuth, devissuer.Behaviour{Status: 500})
+	documents := []string{devissuer.PathOAuth, devissuer.PathOpenID} // either would do
+	for _, path := range documents {
+		issuer.Behave(path, devissuer.Behaviour{Status: 500})
+	}
 	service := harness.Serve(t, harness.Config(issuer.URL()))
 	page(t, service, "/livez", 200)
 	if body := page(t, service, "/readyz", 503); !strings.Contains(body, issuer.URL()) {
@@ -126,7 +129,9 @@ func TestAdminPages(t *testing.T) { // CONTRACT.md §6
 	if err := exec.Command(harness.Binary(t), "health", "--address", service.GRPC).Run(); err == nil {
 		t.Error("health says SERVING while not ready")
 	}
-	issuer.Behave(devissuer.PathOAuth, devissuer.Behaviour{})
+	for _, path := range documents {
+		issuer.Behave(path, devissuer.Behaviour{})
+	}
 	service.Ready(t)
 	if err := exec.Command(harness.Binary(t), "health", "--address", service.GRPC).Run(); err != nil {
 		t.Errorf("health: %v", err)
