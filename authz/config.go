@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/validation"
 )
 
 // Validate reports every mistake at once, each a [*field.Error] with the key of
@@ -129,7 +130,7 @@ func (c Config) checkImplied() error {
 	var errs []error
 	for scope, others := range c.ScopeImplies {
 		at := "scope_implies." + scope
-		if !isScopeToken(scope) {
+		if !validation.IsScopeToken(scope) {
 			errs = append(errs, field.Errorf(at, "is not a scope token (RFC 6749 §3.3)"))
 		}
 		errs = append(errs, checkScopes(at, others))
@@ -140,7 +141,7 @@ func (c Config) checkImplied() error {
 func checkScopes(at string, scopes []string) error {
 	var errs []error
 	for i, s := range scopes {
-		if !isScopeToken(s) {
+		if !validation.IsScopeToken(s) {
 			errs = append(errs, field.Errorf(fmt.Sprintf("%s[%d]", at, i), "got %q, want a scope token (RFC 6749 §3.3)", s))
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/devissuer"
 	"github.com/bearergate/bearergate/internal/safehttp"
+	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -147,7 +148,8 @@ func TestDecide(t *testing.T) {
 		"several audiences":        {authorization: jwt(claims{"aud": []string{"x", "api"}}), want: authz.Allowed},
 		"lacks the issuer's scope": {authorization: jwt(claims{"scope": "write"}), want: authz.InsufficientScope, challenge: `scope="base"`},
 		"bound (P-02)":             {authorization: jwt(claims{"cnf": claims{"jkt": "x"}}), want: authz.WrongBinding},
-		"bound to null":            {authorization: jwt(claims{"cnf": claims{}}), want: authz.WrongBinding},
+		"bound to nothing":         {authorization: jwt(claims{"cnf": claims{}}), want: authz.WrongBinding},
+		"bound to no object":       {authorization: jwt(claims{"cnf": "x"}), want: authz.WrongBinding},
 		"pathless (E-11)":          {path: "-", authorization: good, want: authz.BadRequest},
 		"ambiguous path":           {path: "/public/../write", authorization: good, want: authz.BadRequest},
 		"encoded dots":             {path: "/public/%2e%2e/write", authorization: good, want: authz.BadRequest},
@@ -243,7 +245,9 @@ func TestDecide(t *testing.T) {
 			if tc.authorization != "" {
 				r.Authorization = []string{tc.authorization}
 			}
-			d := p.Decide(t.Context(), r)
+			ctx, recorder := walk.With(t.Context())
+			d := p.Decide(ctx, r)
+			checkWalk(t, d.Reason, recorder.Steps())
 			if d.Reason != tc.want || !strings.Contains(d.Challenge, tc.challenge) {
 				t.Fatalf("got %s, %s (%v); want %s, %s", d.Reason, d.Challenge, d.Err, tc.want, tc.challenge)
 			}
@@ -252,11 +256,59 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// stepsOf names, for each reason that denies, the checks that may have failed: an
+// explanation that blames another one lies.
+var stepsOf = map[authz.Reason][]string{
+	authz.NoToken:                    {"credential"},
+	authz.BadRequest:                 {"path", "host", "credential"},
+	authz.MalformedToken:             {"header", "claims", "exp", "issuer", "introspection"},
+	authz.UnsupportedAlgorithm:       {"header"},
+	authz.WrongType:                  {"type"},
+	authz.UnknownKey:                 {"key"},
+	authz.BadSignature:               {"signature"},
+	authz.WrongIssuer:                {"issuer", "iss"},
+	authz.WrongAudience:              {"aud"},
+	authz.Expired:                    {"exp"},
+	authz.NotYetValid:                {"nbf", "iat"},
+	authz.Inactive:                   {"introspection", "cache"},
+	authz.WrongBinding:               {"cnf", "type"},
+	authz.InsufficientScope:          {"scope"},
+	authz.InsufficientAuthentication: {"acr", "auth_time"},
+	authz.Forbidden:                  {"access", "when"},
+	authz.Unavailable:                {"introspection", "key", "cache", "deadline"},
+	authz.Misconfigured:              {"context_extensions"},
+}
+
+// checkWalk holds the explanation to the decision: it ends in the reason, and one
+// check failed, which is one that leads to it.
+func checkWalk(t *testing.T, reason authz.Reason, steps []walk.Step) {
+	t.Helper()
+	if len(steps) == 0 || steps[len(steps)-1].Name != "decision: "+reason.String() {
+		t.Fatalf("the walk does not end in %s: %+v", reason, steps)
+	}
+	var failed []string
+	for _, s := range steps[:len(steps)-1] {
+		if s.Result == walk.Failed {
+			failed = append(failed, s.Name)
+		}
+	}
+	last := steps[len(steps)-1].Result
+	if reason.Outcome() != authz.Deny {
+		if len(failed) > 0 || last != walk.Passed {
+			t.Errorf("%s: %q failed, the decision %s", reason, failed, last)
+		}
+		return
+	}
+	if last != walk.Failed || len(failed) != 1 || !slices.Contains(stepsOf[reason], failed[0]) {
+		t.Errorf("%s: %q failed, want one of %q; the decision %s", reason, failed, stepsOf[reason], last)
+	}
+}
+
 // check holds every decision to what is true of all.
 func check(t *testing.T, d authz.Decision) {
 	t.Helper()
 	managed := []string{"x-auth-sub", "x-auth-scope", "x-auth-client-id"}
-	if !d.Reason.Allows() {
+	if d.Reason.Outcome() != authz.Allow {
 		if d.Set != nil || d.Token != nil {
 			t.Errorf("a deny carries identity: %+v", d)
 		}
@@ -323,7 +375,7 @@ func TestDocument(t *testing.T) { // M-01…M-04
 	b := newBench(t)
 	d := b.policy(t).Decide(t.Context(), authz.Request{Method: "GET", Host: "mcp.example.com", Path: "/.well-known/oauth-protected-resource/mcp"})
 	want := `{"resource":"https://mcp.example.com/mcp","authorization_servers":["` + b.first.URL() + `","` + b.second.URL() + `"],"scopes_supported":["mcp:read","offline_access"],"bearer_methods_supported":["header"]}`
-	if string(d.Document) != want || d.Header.Get("Access-Control-Allow-Origin") != "*" || d.Status != 200 {
+	if string(d.Document) != want || d.Header.Get("Access-Control-Allow-Origin") != "*" || d.Reason.Status() != 200 {
 		t.Errorf("got %s %v", d.Document, d.Header)
 	}
 }

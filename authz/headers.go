@@ -21,7 +21,7 @@ type managed struct {
 	claim string
 }
 
-// injector makes the header changes of every allow (CONTRACT.md §5).
+// injector makes the header changes of every allow (docs/contract.md §5).
 type injector struct {
 	headers []managed
 	always  []string // to remove whatever happens

@@ -123,7 +123,7 @@ func TestSpellings(t *testing.T) { // E-04, A-10
 	}
 }
 
-func TestHeaderValues(t *testing.T) { // CONTRACT.md §5, E-09, A-18
+func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
 	claims := map[string]any{
 		"text": "a b", "inject": "a\r\nx-admin: 1", "percent": "100%", "umlaut": "ä", "edge": " a ", "number": json.Number("1.50"),
 		"yes": true, "list": []any{"a", json.Number("2"), "b c"}, "object": map[string]any{"deep": "x", "list": []any{}},
@@ -190,7 +190,7 @@ func TestChallenge(t *testing.T) { // B-03…B-07
 
 func TestZeroDecisionDenies(t *testing.T) {
 	var d Decision
-	if d.Reason.Allows() || d.Reason.String() != "internal" || Reason(200).Allows() || Reason(200).Status() != 500 {
+	if d.Reason.Outcome() != Deny || d.Reason.String() != "internal" || Reason(200).Outcome() != Deny || Reason(200).Status() != 500 {
 		t.Errorf("got %v", d.Reason)
 	}
 }
@@ -285,7 +285,7 @@ func BenchmarkWhen(b *testing.B) {
 	}
 }
 
-func TestHeaderNames(t *testing.T) { // CONTRACT.md §2
+func TestHeaderNames(t *testing.T) { // docs/contract.md §2
 	for _, name := range []string{"x-auth-sub", "X-User", "x_user", "x-forwarded-user", "x-forwarded-email", "tenant", "a-b-c-d-e-f"} {
 		if err := checkHeaderName(name); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -3,7 +3,7 @@ package authz
 import "net/http"
 
 // Reason is why a request passed or did not. The list is closed: metric label,
-// log attribute and `explain` use the same words (CONTRACT.md §4). The zero
+// log attribute and `explain` use the same words (docs/contract.md §4). The zero
 // value is [Internal], which denies.
 type Reason uint8
 
@@ -99,8 +99,30 @@ func (r Reason) String() string { return r.answer().word }
 // Status returns the HTTP status of the response; 200 where the request passes.
 func (r Reason) Status() int { return r.answer().status }
 
-// Allows says whether the request may pass to the upstream.
-func (r Reason) Allows() bool { return r == Allowed || r == Public }
+// Outcome is what becomes of a request. The zero value denies.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Deny  Outcome = iota // the client gets the reason's status
+	Allow                // the request goes on to the upstream
+	Serve                // Bearergate itself answers, with a protected-resource document
+)
+
+// String returns the label that metrics use.
+func (o Outcome) String() string { return [...]string{Deny: "deny", Allow: "allow", Serve: "serve"}[o] }
+
+// Outcome says what the reason leads to; every place that tells allow, serve and
+// deny apart asks here.
+func (r Reason) Outcome() Outcome {
+	switch r {
+	case Allowed, Public:
+		return Allow
+	case Metadata:
+		return Serve
+	}
+	return Deny
+}
 
 // Error returns the error code and its text, for the body of a deny.
 func (r Reason) Error() (code, description string) {

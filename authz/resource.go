@@ -92,7 +92,7 @@ func (r *resource) holds(host, path string) bool {
 // needs no token (M-01), and any origin may read it (M-04).
 func (r *resource) respond(method string) (Decision, bool) {
 	header := http.Header{"Access-Control-Allow-Origin": {"*"}}
-	d := Decision{Reason: Metadata, Status: http.StatusOK, Header: header}
+	d := Decision{Reason: Metadata, Header: header}
 	switch method {
 	case http.MethodGet:
 		d.Document = r.document

@@ -14,6 +14,7 @@ const (
 type rule struct {
 	Rule
 
+	noted    string // its name in an explanation
 	paths    []pattern
 	when     *condition
 	resource *resource

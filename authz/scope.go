@@ -49,13 +49,3 @@ func union(lists ...[]string) []string {
 	}
 	return all
 }
-
-// isScopeToken: RFC 6749 §3.3.
-func isScopeToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
-}

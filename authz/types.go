@@ -24,7 +24,7 @@ type Request struct {
 	Route Route
 }
 
-// Route is what the gateway's own route configuration demands (CONTRACT.md §3).
+// Route is what the gateway's own route configuration demands (docs/contract.md §3).
 type Route struct {
 	Rule, Issuer, Audience string
 	Scopes                 []string
@@ -46,7 +46,6 @@ type Decision struct {
 	Set    []HeaderValue // upstream headers to overwrite, by name
 	Remove []string      // upstream headers to remove
 
-	Status     int           // HTTP status when the request does not pass
 	Challenge  string        // WWW-Authenticate; empty: none
 	RetryAfter time.Duration // of unavailable
 	Document   []byte        // body of a metadata document

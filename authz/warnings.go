@@ -73,12 +73,12 @@ func (c Config) rulesByCase() (all, anyCase []*rule) {
 // weakerInAnotherCase names what holds for a path that differs from r's in case
 // alone, if that is weaker than the rule.
 func (c Config) weakerInAnotherCase(r *rule, anyCase []*rule) string {
-	if r.Match == nil || r.Match.IgnoreCase || r.Access == accessPublic {
+	if r.Match == nil || r.Access == accessPublic {
 		return ""
 	}
 	for i := range r.paths {
 		sample := r.paths[i].inAnotherCase()
-		if sample == "" || r.fitsPath(sample) {
+		if sample == "" || r.fitsPath(sample) { // ignore_case, or another pattern
 			continue
 		}
 		if instead := c.weakerOn(sample, r, anyCase); instead != "" {

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +23,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/internal/recovered"
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
@@ -115,7 +116,7 @@ type Server struct {
 	cfg    Config
 	client *http.Client
 	log    *slog.Logger
-	hooks  Hooks
+	events observe.Observer[Event]
 	now    func() time.Time
 
 	metadata atomic.Pointer[Metadata]
@@ -136,7 +137,7 @@ func New(cfg Config, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, client: o.Client, log: o.Log, hooks: o.Hooks, now: o.Now,
+		cfg: cfg, client: o.Client, log: o.Log, events: o.Events, now: o.Now,
 		newURI: make(chan struct{}, 1), problems: map[string]error{},
 		unknown: rate.NewLimiter(rate.Every(cfg.MinRefreshInterval), unknownBurst),
 	}
@@ -341,7 +342,7 @@ func (s *Server) unavailable(what string) error {
 func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Context) (time.Duration, error)) {
 	retry := firstRetry
 	for ctx.Err() == nil {
-		pause, err := withoutPanic(func() (time.Duration, error) { return fetch(ctx) })
+		pause, err := recovered.Call(func() (time.Duration, error) { return fetch(ctx) })
 		if err != nil {
 			pause = retry
 			retry = min(2*retry, lastRetry)
@@ -358,17 +359,6 @@ func repeat(ctx context.Context, again <-chan struct{}, fetch func(context.Conte
 		case <-timer.C:
 		}
 	}
-}
-
-// withoutPanic makes an error of a panic, which would end the process: fetches
-// run in goroutines of their own.
-func withoutPanic(f func() (time.Duration, error)) (d time.Duration, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %T\n%s", p, debug.Stack())
-		}
-	}()
-	return f()
 }
 
 // jitter takes up to a fifth off, so that replicas spread out; it never adds,

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
@@ -299,12 +300,20 @@ func TestMutualTLSHasItsOwnEndpoint(t *testing.T) { // RFC 8705 §5
 	}
 }
 
+// keyEvents tells how each fetch of the keys ended.
+func keyEvents(told func(err error)) observe.Observer[Event] {
+	return observe.Observer[Event]{Ended: func(_ context.Context, e Event) {
+		if e.Operation == OperationKeys {
+			told(e.Err)
+		}
+	}}
+}
+
 func TestStoppingIsNoFailure(t *testing.T) {
 	as := newAS(t)
 	cfg := as.config()
-	s := server(t, cfg, Options{Hooks: Hooks{
-		Discovery: func(_ string, err error) { t.Errorf("discovery was told %v", err) },
-		Keys:      func(_ string, err error) { t.Errorf("keys were told %v", err) },
+	s := server(t, cfg, Options{Events: observe.Observer[Event]{
+		Ended: func(_ context.Context, e Event) { t.Errorf("was told %+v", e) },
 	}})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -797,8 +806,8 @@ func TestLastGoodKeysStay(t *testing.T) { // J-11, L-06
 			now := time.Now()
 			var failures atomic.Int32
 			s := server(t, as.config(), Options{
-				Now:   func() time.Time { return now },
-				Hooks: Hooks{Keys: func(_ string, err error) { failures.Add(int32(min(1, len(field.List(err))))) }},
+				Now:    func() time.Time { return now },
+				Events: keyEvents(func(err error) { failures.Add(int32(min(1, len(field.List(err))))) }),
 			})
 			if _, err := s.refreshMetadata(t.Context()); err != nil {
 				t.Fatal(err)
@@ -851,13 +860,13 @@ func TestAlarmOnSecretKeys(t *testing.T) { // J-10
 	as.set(oauthPath, 200, jsonKind, good)
 	as.publish(key(t, "a"), jose.JSONWebKey{Key: private, KeyID: "leaked"})
 	var successes, alarms int
-	s := server(t, as.config(), Options{Hooks: Hooks{Keys: func(_ string, err error) {
+	s := server(t, as.config(), Options{Events: keyEvents(func(err error) {
 		if errors.Is(err, errSecret) {
 			alarms++
 		} else if err == nil {
 			successes++
 		}
-	}}})
+	})})
 	if _, err := s.refreshMetadata(t.Context()); err != nil {
 		t.Fatal(err)
 	}

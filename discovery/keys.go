@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bearergate/bearergate/internal/recovered"
 )
 
 const (
@@ -51,7 +53,7 @@ func only(keys []Key, alg string) (Key, bool) {
 // refreshKeys fetches the keys once, whoever asks at the same time.
 func (s *Server) refreshKeys(ctx context.Context) (time.Duration, error) {
 	result := <-s.fetches.DoChan("keys", func() (any, error) {
-		return withoutPanic(func() (time.Duration, error) { return s.replaceKeys(ctx) })
+		return recovered.Call(func() (time.Duration, error) { return s.replaceKeys(ctx) })
 	})
 	pause, _ := result.Val.(time.Duration)
 	return pause, result.Err
@@ -60,23 +62,20 @@ func (s *Server) refreshKeys(ctx context.Context) (time.Duration, error) {
 // replaceKeys fetches the keys. A set that cannot be had, or that has no usable
 // key, leaves the last good ones in use (J-11, L-06).
 func (s *Server) replaceKeys(ctx context.Context) (time.Duration, error) {
+	ctx = s.events.Start(ctx, OperationKeys)
 	set, alarm, pause, err := s.fetchKeys(ctx)
 	if err != nil && ctx.Err() != nil {
 		return 0, err // stopped, not failed
 	}
 	s.note("keys", err)
-	if s.hooks.Keys != nil {
-		s.hooks.Keys(s.cfg.Issuer, err)
-	}
+	s.events.End(ctx, Event{OperationKeys, s.cfg.Issuer, err})
 	if err != nil {
 		return 0, err
 	}
 	s.keys.Store(set)
 	if alarm != nil {
 		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", line(alarm.Error()))
-		if s.hooks.Keys != nil {
-			s.hooks.Keys(s.cfg.Issuer, alarm)
-		}
+		s.events.End(ctx, Event{OperationKeys, s.cfg.Issuer, alarm})
 	}
 	return pause, nil
 }

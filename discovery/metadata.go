@@ -56,14 +56,13 @@ func candidates(issuer string) []string {
 
 // refreshMetadata fetches the metadata once, and adopts it if it is good.
 func (s *Server) refreshMetadata(ctx context.Context) (time.Duration, error) {
+	ctx = s.events.Start(ctx, OperationMetadata)
 	found, pause, err := s.fetchMetadata(ctx)
 	if ctx.Err() != nil && err != nil {
 		return 0, err // stopped, not failed
 	}
 	s.note("metadata", err)
-	if s.hooks.Discovery != nil {
-		s.hooks.Discovery(s.cfg.Issuer, err)
-	}
+	s.events.End(ctx, Event{OperationMetadata, s.cfg.Issuer, err})
 	if err != nil {
 		return 0, err
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/bearergate/bearergate/internal/observe"
 )
 
 // What discovery can fail with; found by [errors.Is].
@@ -62,15 +64,23 @@ type Key struct {
 	Fetched    time.Time
 }
 
-// Hooks observe refreshes: err is nil for a success. Nil functions are allowed.
-type Hooks struct {
-	Discovery, Keys func(issuer string, err error)
+// The operations that an Event tells of.
+const (
+	OperationMetadata = "discovery"
+	OperationKeys     = "jwks"
+)
+
+// Event is how a fetch ended.
+type Event struct {
+	Operation string
+	Issuer    string
+	Err       error // nil: a success; an alarm about keys counts as a failure of its own
 }
 
 // Options are what a Server works with.
 type Options struct {
 	Client *http.Client
 	Log    *slog.Logger
-	Hooks  Hooks
+	Events observe.Observer[Event]
 	Now    func() time.Time // nil: time.Now
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/bearergate/bearergate/authz"
 )
 
-// The keys of context_extensions (CONTRACT.md §3). Clients cannot set them.
+// The keys of context_extensions (docs/contract.md §3). Clients cannot set them.
 const (
 	keyPrefix   = "bearergate."
 	keyRule     = keyPrefix + "rule"

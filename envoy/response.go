@@ -2,9 +2,10 @@ package envoy
 
 import (
 	"encoding/json"
+	"maps"
 	"math"
 	"net/http"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,11 @@ import (
 // respond makes the CheckResponse of a decision; nothing else makes one. Only
 // a reason that allows leads to code OK, which is what Envoy goes by.
 func respond(d authz.Decision) *authv3.CheckResponse {
-	if d.Reason.Allows() {
+	switch d.Reason.Outcome() {
+	case authz.Allow:
 		return allow(d)
+	case authz.Serve:
+		return serve(d)
 	}
 	return deny(d)
 }
@@ -42,16 +46,27 @@ func allow(d authz.Decision) *authv3.CheckResponse {
 }
 
 func deny(d authz.Decision) *authv3.CheckResponse {
-	status := d.Status
-	if status < 200 || status > 599 { // a decision nobody made
-		status = http.StatusInternalServerError
+	return answer(d, denyHeaders(d), body(d.Reason))
+}
+
+// serve answers with a document: to Envoy that is a deny with another status.
+func serve(d authz.Decision) *authv3.CheckResponse {
+	headers := make([]*corev3.HeaderValueOption, 0, len(d.Header))
+	for _, name := range slices.Sorted(maps.Keys(d.Header)) {
+		headers = append(headers, overwrite(strings.ToLower(name), d.Header.Get(name)))
 	}
+	return answer(d, headers, string(d.Document))
+}
+
+// answer is what reaches the client instead of the upstream's response.
+func answer(d authz.Decision, headers []*corev3.HeaderValueOption, body string) *authv3.CheckResponse {
+	status := d.Reason.Status()
 	return &authv3.CheckResponse{
 		Status: &rpcstatus.Status{Code: int32(code(status)), Message: d.Reason.String()},
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
-			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)}, //nolint:gosec // checked above
-			Headers: denyHeaders(d),
-			Body:    body(d),
+			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)}, //nolint:gosec // statuses are below 600
+			Headers: headers,
+			Body:    body,
 		}},
 		DynamicMetadata: metadata(d),
 	}
@@ -73,18 +88,6 @@ func code(status int) codes.Code {
 }
 
 func denyHeaders(d authz.Decision) []*corev3.HeaderValueOption {
-	if d.Reason == authz.Metadata {
-		names := make([]string, 0, len(d.Header))
-		for name := range d.Header {
-			names = append(names, name)
-		}
-		sort.Strings(names)
-		var all []*corev3.HeaderValueOption
-		for _, name := range names {
-			all = append(all, overwrite(strings.ToLower(name), d.Header.Get(name)))
-		}
-		return all
-	}
 	all := []*corev3.HeaderValueOption{
 		overwrite("content-type", "application/json"),
 		overwrite("cache-control", "no-store"),
@@ -99,11 +102,8 @@ func denyHeaders(d authz.Decision) []*corev3.HeaderValueOption {
 	return all
 }
 
-func body(d authz.Decision) string {
-	if d.Reason == authz.Metadata {
-		return string(d.Document)
-	}
-	code, description := d.Reason.Error()
+func body(reason authz.Reason) string {
+	code, description := reason.Error()
 	raw, err := json.Marshal(struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description"`

@@ -16,6 +16,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/internal/observe"
 )
 
 // The answer leaves this long before the deadline that Envoy set, a tenth of
@@ -25,8 +26,15 @@ const (
 	mostMargin  = 50 * time.Millisecond
 )
 
-// Observer is told of each decision and how long it took.
-type Observer func(r authz.Request, d authz.Decision, took time.Duration)
+// OperationCheck is the operation that an Event tells of.
+const OperationCheck = "envoy.service.auth.v3.Authorization/Check"
+
+// Event is a decision and how long it took.
+type Event struct {
+	Request  authz.Request
+	Decision authz.Decision
+	Took     time.Duration
+}
 
 // Policy decides requests; *authz.Policy is one.
 type Policy interface {
@@ -37,14 +45,14 @@ type Policy interface {
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 
-	policy  atomic.Pointer[Policy]
-	observe Observer
-	log     *slog.Logger
+	policy atomic.Pointer[Policy]
+	events observe.Observer[Event]
+	log    *slog.Logger
 }
 
 // NewServer returns a Server that denies everything until [Server.Use].
-func NewServer(observe Observer, log *slog.Logger) *Server {
-	return &Server{observe: observe, log: log}
+func NewServer(events observe.Observer[Event], log *slog.Logger) *Server {
+	return &Server{events: events, log: log}
 }
 
 // Use puts a policy in force between two requests: each request is decided by
@@ -60,6 +68,7 @@ func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (respons
 		}
 	}()
 	began := time.Now()
+	ctx = s.events.Start(ctx, OperationCheck)
 	r, d := s.decide(ctx, check)
 	s.tell(ctx, r, d, time.Since(began))
 	return respond(d), nil
@@ -74,9 +83,7 @@ func (s *Server) overloaded(ctx context.Context, err error) *authv3.CheckRespons
 
 // tell has a decision counted and logged.
 func (s *Server) tell(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
-	if s.observe != nil {
-		s.observe(r, d, took)
-	}
+	s.events.End(ctx, Event{r, d, took})
 	s.record(ctx, r, d, took)
 }
 
@@ -104,7 +111,7 @@ func (s *Server) panicked(p any) authz.Decision {
 }
 
 func denied(reason authz.Reason, err error) authz.Decision {
-	d := authz.Decision{Reason: reason, Status: reason.Status(), Err: err}
+	d := authz.Decision{Reason: reason, Err: err}
 	if reason == authz.Unavailable {
 		d.RetryAfter = time.Second
 	}
@@ -123,11 +130,11 @@ func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // record writes one line per decision: of a deny at info, of what could not be
 // decided at warn, of what is ours to mend at error, of an allow at debug.
-// Nothing of the token or the headers is in it (CONTRACT.md §8).
+// Nothing of the token or the headers is in it (docs/contract.md §8).
 func (s *Server) record(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
 	level, text := slog.LevelInfo, "denied"
 	switch {
-	case d.Reason.Allows() || d.Reason == authz.Metadata:
+	case d.Reason.Outcome() != authz.Deny:
 		level, text = slog.LevelDebug, "allowed"
 	case d.Reason == authz.Unavailable:
 		level, text = slog.LevelWarn, "cannot decide"

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -32,11 +33,11 @@ func request(headers map[string]string) *authv3.CheckRequest {
 
 func TestEveryReasonIsAnsweredRightly(t *testing.T) { // E-06
 	for _, reason := range append(authz.Reasons(), authz.Reason(99)) {
-		response := respond(authz.Decision{Reason: reason, Status: reason.Status(), Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}}})
+		response := respond(authz.Decision{Reason: reason, Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}}})
 		if err := checkWire(response); err != nil {
 			t.Fatalf("%s: %v", reason, err)
 		}
-		if reason.Allows() {
+		if reason.Outcome() == authz.Allow {
 			if response.GetOkResponse() == nil || response.Status.Code != int32(codes.OK) {
 				t.Errorf("%s: got %v", reason, response)
 			}
@@ -137,7 +138,7 @@ func FuzzContextExtensions(f *testing.F) {
 
 func TestPanicIsADeny(t *testing.T) {
 	var logged bytes.Buffer
-	s := NewServer(nil, slog.New(slog.NewJSONHandler(&logged, nil)))
+	s := NewServer(observe.Observer[Event]{}, slog.New(slog.NewJSONHandler(&logged, nil)))
 	s.Use(decider(func(context.Context, authz.Request) authz.Decision { panic("s3cret") }))
 	response, err := s.Check(t.Context(), request(nil))
 	if err != nil || response.GetDeniedResponse().GetStatus().GetCode() != 500 || response.Status.Code == 0 {
@@ -149,14 +150,14 @@ func TestPanicIsADeny(t *testing.T) {
 }
 
 func TestNoPolicyIsADeny(t *testing.T) {
-	response, err := NewServer(nil, slog.New(slog.DiscardHandler)).Check(t.Context(), nil)
+	response, err := NewServer(observe.Observer[Event]{}, slog.New(slog.DiscardHandler)).Check(t.Context(), nil)
 	if err != nil || response.GetDeniedResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("got %v, %v", response, err)
 	}
 }
 
 func TestMarginBeforeTheDeadline(t *testing.T) { // E-08
-	s := NewServer(nil, slog.New(slog.DiscardHandler))
+	s := NewServer(observe.Observer[Event]{}, slog.New(slog.DiscardHandler))
 	s.Use(decider(func(ctx context.Context, _ authz.Request) authz.Decision {
 		<-ctx.Done()
 		return denied(authz.Unavailable, ctx.Err())
@@ -168,14 +169,14 @@ func TestMarginBeforeTheDeadline(t *testing.T) { // E-08
 	}
 }
 
-func TestLogLines(t *testing.T) { // CONTRACT.md §8
+func TestLogLines(t *testing.T) { // docs/contract.md §8
 	for reason, level := range map[authz.Reason]string{
 		authz.Allowed: "DEBUG", authz.Metadata: "DEBUG", authz.NoToken: "INFO", authz.Unavailable: "WARN", authz.Internal: "ERROR", authz.Misconfigured: "ERROR",
 	} {
 		var logged bytes.Buffer
-		s := NewServer(nil, slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		s := NewServer(observe.Observer[Event]{}, slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		s.Use(decider(func(context.Context, authz.Request) authz.Decision {
-			return authz.Decision{Reason: reason, Status: reason.Status(), Issuer: "i", Rule: "r"}
+			return authz.Decision{Reason: reason, Issuer: "i", Rule: "r"}
 		}))
 		if _, err := s.Check(t.Context(), request(map[string]string{"authorization": "Bearer s3cret", "x-request-id": "id-1"})); err != nil {
 			t.Fatal(err)

@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"log/slog"
 	"os"
@@ -26,7 +25,7 @@ func serverTLS(c TLSConfig, log *slog.Logger) (*tls.Config, error) {
 	if c.ClientCAFile == "" {
 		return config, nil
 	}
-	clients, err := livefile.Open(c.ClientCAFile, log, parsePool)
+	clients, err := livefile.OpenAnchors(c.ClientCAFile, log)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +66,7 @@ func (c Config) CheckFiles() error {
 	if c.TLS.ClientCAFile != "" {
 		anchors, err := os.ReadFile(c.TLS.ClientCAFile)
 		if err == nil {
-			_, err = parsePool(anchors)
+			_, err = livefile.ParseAnchors(anchors)
 		}
 		if err != nil {
 			errs = append(errs, field.Errorf("server.tls.client_ca_file", "%w", err))
@@ -91,12 +90,4 @@ func checkSANs(state tls.ConnectionState, allowed []string) error {
 		return errors.New("the client certificate has none of the allowed names")
 	}
 	return nil
-}
-
-func parsePool(content []byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(content) {
-		return nil, errors.New("no PEM certificate in it")
-	}
-	return pool, nil
 }

@@ -3,7 +3,6 @@ package validation
 import (
 	"bytes"
 	stdjson "encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -11,40 +10,21 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/bearergate/bearergate/internal/strictjws"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 // maxNumericDate bounds dates to the numbers that a double holds exactly
 // (J-22): 1e30 and MaxInt64 are not dates but attempts to live for ever.
 const maxNumericDate = 1 << 53
 
-// exactNumbers decodes numbers as encoding/json.Number instead of float64.
-var exactNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(decodeNumber)) //nolint:gochecknoglobals // never changed
-
-func decodeNumber(dec *jsontext.Decoder, v *any) error {
-	if dec.PeekKind() != '0' {
-		return errors.ErrUnsupported
-	}
-	raw, err := dec.ReadValue()
-	if err != nil {
-		return err
-	}
-	*v = stdjson.Number(raw)
-	return nil
-}
-
-// parseObject decodes exactly one JSON object: names are compared exactly,
-// duplicates and invalid UTF-8 are mistakes, nothing may follow (I-03, J-20).
-// Numbers become encoding/json.Number.
+// parseObject decodes exactly one JSON object, as strictly as that of a JWT (I-03).
 func parseObject(raw []byte) (map[string]any, error) {
-	var object map[string]any
-	if err := json.Unmarshal(raw, &object, exactNumbers); err != nil {
-		// The decoder's text may quote the input, so it is not passed on.
-		return nil, fmt.Errorf("%w: not a strict JSON object", ErrMalformed)
-	}
-	if object == nil {
-		return nil, fmt.Errorf("%w: null, want a JSON object", ErrMalformed)
+	object, err := strictjws.Object(raw)
+	if err != nil {
+		return nil, jwsError(err)
 	}
 	return object, nil
 }
@@ -109,9 +89,10 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 		NotBefore: r.date("nbf"),
 		IssuedAt:  r.date("iat"),
 		Claims:    claims,
+
+		Confirmation: confirmationFromClaims(claims),
 	}
 	r.text("jti")
-	_, t.Bound = claims["cnf"]
 	if r.err != nil {
 		return nil, r.err
 	}
@@ -124,7 +105,7 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 }
 
 // dropEmpty removes the members that are null, and an aud without a value: some
-// servers write these where a token has no such thing (CONTRACT.md §4).
+// servers write these where a token has no such thing (docs/contract.md §4).
 func dropEmpty(claims map[string]any) {
 	for name, value := range claims {
 		if value == nil {
@@ -145,17 +126,35 @@ func dropEmpty(claims map[string]any) {
 
 // checkTimes says whether t is alive at now, give or take the clock skew
 // (J-22). Dates that the token does not have are not missed here.
-func (c Config) checkTimes(t *Token, now time.Time) error {
-	if !t.Expiry.IsZero() && !now.Before(t.Expiry.Add(c.ClockSkew)) {
-		return fmt.Errorf("%w: exp is %s, now is %s", ErrExpired, stamp(t.Expiry), stamp(now))
+func (c Config) checkTimes(w *walk.Walk, t *Token, now time.Time) error {
+	check := func(name string, date time.Time, ok bool, want string) bool {
+		return date.IsZero() || w.Check(room, name, ok, func() (string, string) {
+			return want + " " + stamp(now) + " (clock skew " + c.ClockSkew.String() + ")", stamp(date)
+		})
 	}
-	if latest := now.Add(c.ClockSkew); t.NotBefore.After(latest) {
+	latest := now.Add(c.ClockSkew)
+	switch {
+	case !check("exp", t.Expiry, now.Before(t.Expiry.Add(c.ClockSkew)), "after"):
+		return fmt.Errorf("%w: exp is %s, now is %s", ErrExpired, stamp(t.Expiry), stamp(now))
+	case !check("nbf", t.NotBefore, !t.NotBefore.After(latest), "not after"):
 		return fmt.Errorf("%w: nbf is %s, now is %s", ErrNotYetValid, stamp(t.NotBefore), stamp(now))
-	} else if t.IssuedAt.After(latest) {
+	case !check("iat", t.IssuedAt, !t.IssuedAt.After(latest), "not after"):
 		return fmt.Errorf("%w: iat is %s, now is %s", ErrNotYetValid, stamp(t.IssuedAt), stamp(now))
 	}
 	return nil
 }
+
+// checkIssuer compares iss byte for byte (J-21).
+func (c Config) checkIssuer(w *walk.Walk, got string) error {
+	ok := w.Check(room, "iss", got == c.Issuer, func() (string, string) { return c.Issuer, got })
+	if !ok {
+		return fmt.Errorf("%w: iss is not the configured issuer", ErrIssuer)
+	}
+	return nil
+}
+
+// room is the package that steps of an explanation are recorded under.
+const room = "validation"
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
@@ -246,7 +245,7 @@ func (r *reader) scopes(name string) []string {
 	}
 	all := r.list(name, splitScopes)
 	for _, scope := range all {
-		if !isScopeToken(scope) {
+		if !IsScopeToken(scope) {
 			r.fail(name, "made of scope tokens (RFC 6749 §3.3)")
 			return nil
 		}
@@ -263,7 +262,9 @@ func splitScopes(s string) []string {
 	return strings.Split(s, " ")
 }
 
-func isScopeToken(s string) bool {
+// IsScopeToken says whether s is one scope token of RFC 6749 §3.3: visible ASCII
+// without quotation mark and backslash, so that it stands in a challenge as it is.
+func IsScopeToken(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; c < 0x21 || c > 0x7e || c == '"' || c == '\\' {
 			return false

@@ -2,17 +2,14 @@ package validation_test
 
 import (
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -208,56 +205,5 @@ func TestTLSClientAuth(t *testing.T) { // RFC 8705 §2
 	}
 	if len(presented) != 1 || presented[0].DNSNames[0] != "gate" || client != "gate" {
 		t.Errorf("got %v and client_id %q", presented, client)
-	}
-}
-
-func TestPrivateKeyFiles(t *testing.T) { // CONTRACT.md §2: PKCS #8, PKCS #1, SEC 1
-	ec, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, ed, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8 := func(key any) []byte {
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return der
-	}
-	sec1, err := x509.MarshalECPrivateKey(ec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, tc := range map[string]struct {
-		kind string
-		der  []byte
-		ok   bool
-	}{
-		"PKCS #8 EC":      {"PRIVATE KEY", pkcs8(ec), true},
-		"PKCS #8 RSA":     {"PRIVATE KEY", pkcs8(rsaKey), true},
-		"PKCS #8 Ed25519": {"PRIVATE KEY", pkcs8(ed), true},
-		"PKCS #1":         {"RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey), true},
-		"SEC 1":           {"EC PRIVATE KEY", sec1, true},
-		"garbage":         {"PRIVATE KEY", []byte("x"), false},
-		"public":          {"PUBLIC KEY", []byte("x"), false},
-	} {
-		path := filepath.Join(t.TempDir(), "key.pem")
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: tc.kind, Bytes: tc.der}), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		_, err := validation.NewIssuer(validation.Config{
-			Issuer: "https://as", Strategy: validation.StrategyIntrospection, ClientID: "gate", ClientAuthMethod: validation.AuthPrivateKeyJWT, ClientKeyFile: path,
-			IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible, RequestTimeout: time.Second,
-		}, validation.Options{Log: slog.New(slog.DiscardHandler)})
-		if (err == nil) != tc.ok {
-			t.Errorf("%s: got %v", name, err)
-		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/field"
 )
 
@@ -23,12 +24,12 @@ func (s Strategy) introspects() bool { return s == StrategyIntrospection || s ==
 
 // The values of Config.ClientAuthMethod.
 const (
-	AuthBasic         = "client_secret_basic"
-	AuthPost          = "client_secret_post"
-	AuthPrivateKeyJWT = "private_key_jwt"
-	AuthTLS           = "tls_client_auth"
-	AuthBearer        = "bearer"
-	AuthNone          = "none"
+	AuthBasic         = clientauth.Basic
+	AuthPost          = clientauth.Post
+	AuthPrivateKeyJWT = clientauth.PrivateKeyJWT
+	AuthTLS           = clientauth.TLS
+	AuthBearer        = clientauth.Bearer
+	AuthNone          = clientauth.None
 )
 
 // The values of Config.IntrospectionResponse.
@@ -53,7 +54,7 @@ const maxClockSkew = 5 * time.Minute
 // Algorithms returns the signature algorithms that can be configured: the
 // asymmetric ones, and nothing else (J-03).
 func Algorithms() []string {
-	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 }
 
 // Config is how the tokens of one issuer are validated. The zero value is not

@@ -15,7 +15,6 @@ var (
 	ErrUnknownKey           = errors.New("unknown key")
 	ErrSignature            = errors.New("bad signature")
 	ErrIssuer               = errors.New("wrong issuer")
-	ErrAudience             = errors.New("wrong audience")
 	ErrExpired              = errors.New("token expired")
 	ErrNotYetValid          = errors.New("token not yet valid")
 	ErrInactive             = errors.New("token inactive")
@@ -31,8 +30,8 @@ type UnavailableError struct {
 	Err        error         // the cause; for logs
 	RetryAfter time.Duration // when a retry may help; zero: not known
 
-	// ofToken: the endpoint answers about other tokens, so that asking about
-	// this one again would be of no use for a while.
+	// ofToken: the answer about this token is one that cannot be read, and will be
+	// no better at once.
 	ofToken bool
 }
 

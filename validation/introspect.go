@@ -8,14 +8,16 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/guard"
+	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/internal/recovered"
 	"github.com/bearergate/bearergate/internal/safehttp"
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 const (
@@ -30,7 +32,7 @@ const (
 	mediaJWT  = "application/token-introspection+jwt" // RFC 9701 §5
 )
 
-// Results of the introspection metrics (CONTRACT.md §7).
+// Results of the introspection metrics (docs/contract.md §7).
 const (
 	resultActive   = "active"
 	resultInactive = "inactive"
@@ -47,10 +49,10 @@ type introspector struct {
 	cfg    Config
 	source Source
 	client *http.Client
-	auth   clientAuth
+	auth   clientauth.Method
 	guard  *guard.Guard
 	log    *slog.Logger
-	hooks  Hooks
+	events observe.Observer[Event]
 	now    func() time.Time
 }
 
@@ -59,13 +61,11 @@ func newIntrospector(cfg Config, o Options) (*introspector, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &introspector{cfg: cfg, source: o.Source, client: o.Client, auth: auth, log: o.Log, hooks: o.Hooks, now: o.Now}
+	i := &introspector{cfg: cfg, source: o.Source, client: o.Client, auth: auth, log: o.Log, events: o.Events, now: o.Now}
 	i.guard = guard.New(guard.Options{
 		Slots: maxCalls, Waiting: maxWaiting, Timeout: cfg.RequestTimeout, Probe: i.probe,
 		Changed: func(down bool) {
-			if o.Hooks.Breaker != nil {
-				o.Hooks.Breaker(cfg.Issuer, down)
-			}
+			o.Events.End(context.Background(), Event{Operation: OperationBreaker, Issuer: cfg.Issuer, Down: down})
 		},
 	})
 	return i, nil
@@ -86,14 +86,10 @@ func (i *introspector) introspect(ctx context.Context, token string, urgent bool
 		t, err = nil, &UnavailableError{Err: kept}
 	}
 	var failed *UnavailableError
-	if !errors.As(err, &failed) {
-		return t, err
+	if errors.As(err, &failed) {
+		failed.RetryAfter = max(failed.RetryAfter, i.guard.RetryAfter())
 	}
-	failed.RetryAfter = max(failed.RetryAfter, i.guard.RetryAfter())
-	if kept == nil || errors.Is(kept, guard.ErrSlow) {
-		failed.ofToken = failed.ofToken || i.guard.Answers()
-	}
-	return nil, err
+	return t, err
 }
 
 // probe shows whether the endpoint is up, by a token that nobody was given: no
@@ -116,28 +112,20 @@ func verdict(err error) guard.Verdict {
 // observed makes one call and tells of it.
 func (i *introspector) observed(ctx context.Context, token string) (*Token, error) {
 	began := i.now()
-	t, err := i.withoutPanic(ctx, token)
-	if i.hooks.Introspection != nil {
-		i.hooks.Introspection(i.cfg.Issuer, resultOf(err), i.now().Sub(began))
-	}
-	if tr := trace.From(ctx); tr != nil {
-		tr.Add(trace.Step{Room: "validation", Name: "introspection", Result: trace.Noted, Detail: resultOf(err)})
-		if t != nil {
-			i.cfg.traceClaims(tr, t, i.now())
-		}
-	}
+	ctx = i.events.Start(ctx, OperationIntrospection)
+	t, err := i.answered(ctx, token)
+	i.events.End(ctx, Event{Operation: OperationIntrospection, Issuer: i.cfg.Issuer, Result: resultOf(err), Took: i.now().Sub(began)})
 	return t, err
 }
 
-// withoutPanic makes an outage of a panic, which would end the process: calls run
-// in goroutines of their own.
-func (i *introspector) withoutPanic(ctx context.Context, token string) (t *Token, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			t, err = nil, &UnavailableError{Err: fmt.Errorf("panic: %T\n%s", p, debug.Stack())}
-		}
-	}()
-	return i.call(ctx, token)
+// answered makes one call; a panic in it is an outage of ours.
+func (i *introspector) answered(ctx context.Context, token string) (*Token, error) {
+	t, err := recovered.Call(func() (*Token, error) { return i.call(ctx, token) })
+	var panicked *recovered.Error
+	if errors.As(err, &panicked) {
+		return nil, &UnavailableError{Err: panicked}
+	}
+	return t, err
 }
 
 func resultOf(err error) string {
@@ -177,7 +165,7 @@ func (i *introspector) call(ctx context.Context, token string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return i.judge(claims)
+	return i.judge(walk.From(ctx), claims)
 }
 
 // request is a POST with the token in its body, never in a URL (I-01).
@@ -187,7 +175,7 @@ func (i *introspector) request(ctx context.Context, endpoint, token string) (*ht
 	if i.cfg.IntrospectionResponse == ResponseJWT {
 		header.Set("Accept", mediaJWT)
 	}
-	if err := i.auth.authenticate(ctx, header, form); err != nil {
+	if err := i.auth.Authenticate(ctx, header, form); err != nil {
 		return nil, fmt.Errorf("client authentication: %w", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
@@ -234,7 +222,7 @@ func againstToken(body []byte) bool {
 
 // refused is an outage of ours, and an alarm: no token is to blame.
 func (i *introspector) refused(status int) error {
-	i.auth.rejected()
+	i.auth.Rejected()
 	i.log.Error("the introspection endpoint refuses our own credentials", "status", status, "client_id", i.cfg.ClientID)
 	return &UnavailableError{Err: fmt.Errorf("introspection: got status %d: our credentials are refused", status)}
 }
@@ -275,7 +263,7 @@ func malformed(err error) error {
 }
 
 // judge takes active for what it is: necessary, not sufficient (I-03…I-09).
-func (i *introspector) judge(claims map[string]any) (*Token, error) {
+func (i *introspector) judge(w *walk.Walk, claims map[string]any) (*Token, error) {
 	active, ok := claims["active"].(bool)
 	if !ok {
 		return nil, malformed(errors.New("active is not a boolean"))
@@ -285,20 +273,27 @@ func (i *introspector) judge(claims map[string]any) (*Token, error) {
 	}
 	t, err := tokenFromClaims(claims)
 	if err != nil {
-		return nil, err // the endpoint did answer: it is about this token only
+		return nil, w.Err(room, "claims", err) // the endpoint did answer: it is about this token only
 	}
-	if t.Issuer != "" && t.Issuer != i.cfg.Issuer {
+	if t.Issuer == "" { // the endpoint speaks for itself
+		t.Issuer = i.cfg.Issuer
+	}
+	if i.cfg.checkIssuer(w, t.Issuer) != nil {
 		return nil, fmt.Errorf("%w: the answer is about another issuer's token", ErrIssuer)
 	}
-	t.Issuer = i.cfg.Issuer
-	if err := i.cfg.checkMarks(t, ""); err != nil {
+	if err := w.Err(room, "type", i.checkType(t)); err != nil {
 		return nil, err
 	}
-	if err := i.cfg.checkTokenType(t); err != nil {
-		return nil, err
-	}
-	if err := i.cfg.checkTimes(t, i.now()); err != nil {
+	if err := i.cfg.checkTimes(w, t, i.now()); err != nil {
 		return nil, err
 	}
 	return t, nil
+}
+
+// checkType refuses whatever is not an access token (I-09, J-24).
+func (i *introspector) checkType(t *Token) error {
+	if err := i.cfg.checkMarks(t, ""); err != nil {
+		return err
+	}
+	return i.cfg.checkTokenType(t)
 }

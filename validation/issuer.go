@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
 	"reflect"
 	"strconv"
 	"sync"
@@ -12,10 +14,12 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/internal/strictjws"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
-// Labels of the cache metrics (CONTRACT.md §7).
+// Labels of the cache metrics (docs/contract.md §7).
 const (
 	cacheJWT           = "jwt"
 	cacheIntrospection = "introspection"
@@ -35,9 +39,9 @@ func cacheOf(jwt bool) string {
 // calls of its own: another issuer's trouble is not felt here. Its methods are
 // safe for concurrent use.
 type Issuer struct {
-	cfg   Config
-	hooks Hooks
-	now   func() time.Time
+	cfg    Config
+	events observe.Observer[Event]
+	now    func() time.Time
 
 	source       Source
 	verifier     *verifier
@@ -50,6 +54,15 @@ type Issuer struct {
 	once    sync.Once
 }
 
+// Options are what an Issuer works with.
+type Options struct {
+	Source Source
+	Client *http.Client // of introspection
+	Log    *slog.Logger
+	Events observe.Observer[Event]
+	Now    func() time.Time // nil: time.Now
+}
+
 // NewIssuer returns an Issuer that has read its key and secret files.
 func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 	if err := cfg.Validate(); err != nil {
@@ -59,7 +72,7 @@ func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 		o.Now = time.Now
 	}
 	i := &Issuer{
-		cfg: cfg, hooks: o.Hooks, now: o.Now, source: o.Source,
+		cfg: cfg, events: o.Events, now: o.Now, source: o.Source,
 		verifier: &verifier{cfg: cfg, source: o.Source, now: o.Now},
 		cache:    newCache(cfg.Cache, cfg.seed()),
 		closing:  make(chan struct{}),
@@ -111,47 +124,53 @@ func (i *Issuer) Name() string { return i.cfg.Issuer }
 // one of this package's sentinels to [errors.Is]; an outage, and a ctx that
 // ends first, are [ErrUnavailable], never anything else (I-11, A-15).
 func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
+	w := walk.From(ctx)
 	if len(token) > MaxTokenBytes {
-		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxTokenBytes)
+		return nil, w.Err(room, "length", fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxTokenBytes))
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, &UnavailableError{Err: err}
+		return nil, w.Err(room, "deadline", &UnavailableError{Err: err})
 	}
 	if i.cache == nil {
 		return i.decide(ctx, digest{}, token, nil)
 	}
 	d := i.cache.digest(token)
 	known := i.cache.positive(d)
-	if known != nil && i.now().Before(i.cache.fresh(known)) {
-		if t, err, decided := i.recall(d, known); decided {
-			i.traceCache(ctx, hit, t)
-			return t, err
-		}
+	if known != nil && i.now().Before(i.cache.fresh(known)) && i.trusted(d, known) {
+		return i.recall(ctx, known)
 	}
 	return i.decide(ctx, d, token, known)
 }
 
-// recall answers from the cache, unless the key that verified the token is no
-// longer published: then the token is looked at again.
-func (i *Issuer) recall(d digest, known *positive) (t *Token, err error, decided bool) { //nolint:revive // decided explains the two before it
-	if known.thumbprint != "" {
-		if err := i.source.Trusted(known.thumbprint); err != nil {
-			i.cache.forget(d)
-			return nil, nil, false
-		}
+// trusted says whether the key that verified the token is still published. If it
+// is not, what is known is forgotten, and the token looked at again.
+func (i *Issuer) trusted(d digest, known *positive) bool {
+	if known.thumbprint == "" || i.source.Trusted(known.thumbprint) == nil {
+		return true
 	}
-	i.hooks.cache(cacheOf(known.token.JWT), hit)
-	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
-		return nil, err, true
+	i.cache.forget(d)
+	return false
+}
+
+// recall answers from the cache.
+func (i *Issuer) recall(ctx context.Context, known *positive) (*Token, error) {
+	i.lookedUp(ctx, cacheOf(known.token.JWT), hit)
+	return i.remembered(ctx, known, hit)
+}
+
+// remembered returns what is known of a token that is still alive.
+func (i *Issuer) remembered(ctx context.Context, known *positive, result string) (*Token, error) {
+	w := walk.From(ctx)
+	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.token.JWT) })
+	if err := i.cfg.checkTimes(w, known.token, i.now()); err != nil {
+		return nil, err
 	}
-	return known.token, nil, true
+	return known.token, nil
 }
 
 func (i *Issuer) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
-	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && looksLikeJWT(token)
-	if t := trace.From(ctx); t != nil {
-		i.traceWay(t, local)
-	}
+	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && strictjws.Resembles(token)
+	i.noteWay(walk.From(ctx), local)
 	if local {
 		return i.verify(ctx, d, token)
 	}
@@ -160,16 +179,17 @@ func (i *Issuer) decide(ctx context.Context, d digest, token string, known *posi
 	}
 	err := i.cache.negative(d, i.now())
 	if err != nil {
-		i.hooks.cache(cacheNegative, hit)
+		i.lookedUp(ctx, cacheNegative, hit)
+		_ = walk.From(ctx).Err(room, "cache", err)
 		if !errors.Is(err, ErrUnavailable) {
 			return nil, err
 		}
 		return i.orStale(ctx, known, err)
 	}
 	if i.cfg.Cache.NegativeTTL > 0 {
-		i.hooks.cache(cacheNegative, miss)
+		i.lookedUp(ctx, cacheNegative, miss)
 	}
-	i.hooks.cache(cacheIntrospection, miss)
+	i.lookedUp(ctx, cacheIntrospection, miss)
 	t, err := i.ask(ctx, d, token, known != nil)
 	if errors.Is(err, ErrUnavailable) {
 		return i.orStale(ctx, known, err)
@@ -183,23 +203,23 @@ func (i *Issuer) orStale(ctx context.Context, known *positive, why error) (*Toke
 	if known == nil || known.thumbprint != "" || !i.now().Before(i.cache.stale(known)) {
 		return nil, why
 	}
-	if err := i.cfg.checkTimes(known.token, i.now()); err != nil {
-		return nil, err
-	}
-	i.hooks.cache(cacheIntrospection, stale)
-	i.traceCache(ctx, stale, known.token)
-	return known.token, nil
+	i.lookedUp(ctx, cacheIntrospection, stale)
+	return i.remembered(ctx, known, stale)
+}
+
+func (i *Issuer) lookedUp(ctx context.Context, cache, result string) {
+	i.events.End(ctx, Event{Operation: OperationCache, Issuer: i.cfg.Issuer, Cache: cache, Result: result})
 }
 
 func (i *Issuer) verify(ctx context.Context, d digest, token string) (*Token, error) {
 	if i.cache != nil {
-		i.hooks.cache(cacheJWT, miss)
+		i.lookedUp(ctx, cacheJWT, miss)
 	}
-	t, thumbprint, err := i.verifier.verify(ctx, token)
+	v, err := i.verifier.verify(ctx, token)
 	if err == nil && i.cache != nil {
-		i.cache.add(d, t, thumbprint, i.now())
+		i.cache.add(d, v.token, v.thumbprint, i.now())
 	}
-	return t, err
+	return v.token, err
 }
 
 // ask has one call made for all who want to know of the same token; tokens that
@@ -213,6 +233,17 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string, seenGood bool)
 		i.remember(d, t, err)
 		return t, err
 	})
+	t, err := i.await(ctx, answers)
+	step := walk.Step{Package: room, Name: "introspection", Result: walk.Noted, Detail: resultOf(err)}
+	if step.Detail != resultActive {
+		step.Result = walk.Failed
+	}
+	walk.From(ctx).Add(step)
+	return t, err
+}
+
+// await waits for the answer, as long as somebody wants to know.
+func (i *Issuer) await(ctx context.Context, answers <-chan singleflight.Result) (*Token, error) {
 	select {
 	case <-ctx.Done():
 		return nil, &UnavailableError{Err: fmt.Errorf("introspection takes longer than the gateway waits: %w", ctx.Err())}
@@ -226,8 +257,8 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string, seenGood bool)
 	}
 }
 
-// remember keeps what an answer said, and which token no answer comes for while
-// others get theirs. An outage is never remembered.
+// remember keeps what an answer said, and which token's answer is too large. An
+// outage is never remembered.
 func (i *Issuer) remember(d digest, t *Token, err error) {
 	var unavailable *UnavailableError
 	switch {
@@ -257,35 +288,25 @@ func (i *Issuer) sweep() {
 	}
 }
 
-// traceWay shows how a token is judged, and what the issuer publishes for that.
-func (i *Issuer) traceWay(t *trace.Trace, local bool) {
-	how := "introspection"
-	if local {
-		how = "local verification, which is final"
-	}
-	t.Add(trace.Step{Room: "validation", Name: "strategy", Result: trace.Noted, Detail: fmt.Sprintf("%s: %s", i.cfg.Strategy, how)})
-	m, err := i.source.Metadata()
-	if err != nil {
-		t.Add(trace.Step{Room: "discovery", Name: "metadata", Result: trace.Failed, Detail: err.Error()})
-		return
-	}
-	age := "configured, not fetched"
-	if !m.Fetched.IsZero() {
-		age = "fetched " + i.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
-	}
-	t.Add(trace.Step{
-		Room: "discovery", Name: "metadata", Result: trace.Noted,
-		Detail: fmt.Sprintf("%s: jwks_uri %s, introspection_endpoint %s", age, m.JWKSURI, m.IntrospectionEndpoint),
+// noteWay shows how a token is judged, and what the issuer publishes for that.
+func (i *Issuer) noteWay(w *walk.Walk, local bool) {
+	w.Note(room, "strategy", func() string {
+		if local {
+			return fmt.Sprintf("%s: local verification, which is final", i.cfg.Strategy)
+		}
+		return fmt.Sprintf("%s: introspection", i.cfg.Strategy)
 	})
-}
-
-func (i *Issuer) traceCache(ctx context.Context, result string, token *Token) {
-	t := trace.From(ctx)
-	if t == nil || token == nil {
-		return
-	}
-	t.Add(trace.Step{Room: "validation", Name: "cache", Result: trace.Noted, Detail: result + " in " + cacheOf(token.JWT)})
-	i.cfg.traceClaims(t, token, i.now())
+	w.Note("discovery", "metadata", func() string {
+		m, err := i.source.Metadata()
+		if err != nil {
+			return err.Error()
+		}
+		age := "configured, not fetched"
+		if !m.Fetched.IsZero() {
+			age = "fetched " + i.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
+		}
+		return fmt.Sprintf("%s: jwks_uri %s, introspection_endpoint %s", age, m.JWKSURI, m.IntrospectionEndpoint)
+	})
 }
 
 // Entries counts what the caches hold: of jwt, introspection and negative.

@@ -103,7 +103,7 @@ func checkWords(t *Token) (access bool, err error) {
 		case kindAccess:
 			access = true
 		case kindDPoP:
-			if !t.Bound { // RFC 9449 §6: the key must be named
+			if t.Confirmation == nil { // RFC 9449 §6: the key must be named
 				return false, fmt.Errorf("%w: %s is DPoP, but there is no cnf", ErrBinding, name)
 			}
 			access = true

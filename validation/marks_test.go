@@ -126,6 +126,9 @@ func TestOtherWords(t *testing.T) {
 		`{"typ":"DPoP","cnf":null}`:                    {"wrong_binding", "wrong_binding"},
 		`{"typ":"DPoP","cnf":{"jkt":"k"},"nonce":"n"}`: {"wrong_binding", "wrong_binding"}, // for the room above
 		`{"token_type":"DPoP","cnf":{"jkt":"k"}}`:      {"wrong_binding", "wrong_binding"},
+		`{"token_type":"DPoP","cnf":"k"}`:              {"wrong_binding", "wrong_binding"},
+		`{"cnf":"k"}`:                                  {"wrong_binding", "wrong_binding"},
+		`{"cnf":[]}`:                                   {"wrong_binding", "wrong_binding"},
 		`{"granted_scopes":"a"}`:                       {"wrong_type", "wrong_type"},
 		`{"granted_scopes":"a","scope":null}`:          {"wrong_type", "wrong_type"},
 		`{"granted_scopes":null}`:                      {"ok", "ok"},
@@ -249,7 +252,7 @@ func TestRequireTokenType(t *testing.T) {
 }
 
 // TestMembersThatCannotBeRead: a 200 answer is about its token, whatever is in
-// it (CONTRACT.md §4).
+// it (docs/contract.md §4).
 func TestMembersThatCannotBeRead(t *testing.T) {
 	s := doors(t, validation.TypeCompatible, false)
 	groups := `{"groups":["` + strings.Repeat(`g","`, 3000) + `g"]}`
@@ -400,7 +403,7 @@ func TestTypesOfHeaders(t *testing.T) { // J-04
 // nothing, and a token has no second spelling by them (J-02).
 func TestOneSpellingOfASignature(t *testing.T) {
 	s := doors(t, validation.TypeCompatible, false)
-	for _, alg := range []string{"ES256", "RS256", "PS256", "EdDSA"} {
+	for _, alg := range []string{"ES256", "RS256", "PS256", "EdDSA", "Ed25519"} {
 		token := signRaw(t, []byte(`{"alg":"`+alg+`"}`), []byte(`{"iss":"`+testIssuer+`","exp":1764000600}`))
 		if got := reasonOf(s.jwt.Validate(t.Context(), token)); got != "ok" {
 			t.Fatalf("%s: got %s", alg, got)

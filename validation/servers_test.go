@@ -56,7 +56,7 @@ type serverFile struct {
 type shape struct {
 	Name       string `json:"name"`
 	Kind       string `json:"kind"`       // access, id, refresh, logout
-	Want       string `json:"want"`       // ok, or the reason of CONTRACT.md §4
+	Want       string `json:"want"`       // ok, or the reason of docs/contract.md §4
 	Documented string `json:"documented"` // why what is no access token cannot be told apart
 }
 
@@ -134,7 +134,7 @@ func (s shape) check(t *testing.T, token *validation.Token, err error) {
 
 // reasonOf names what came of a token. A bound one is refused by the room above.
 func reasonOf(token *validation.Token, err error) string {
-	if err == nil && token.Bound {
+	if err == nil && token.Confirmation != nil {
 		return "wrong_binding"
 	}
 	if err == nil {
@@ -143,7 +143,7 @@ func reasonOf(token *validation.Token, err error) string {
 	for reason, sentinel := range map[string]error{
 		"malformed_token": validation.ErrMalformed, "unsupported_algorithm": validation.ErrUnsupportedAlgorithm,
 		"wrong_type": validation.ErrWrongType, "unknown_key": validation.ErrUnknownKey, "bad_signature": validation.ErrSignature,
-		"wrong_issuer": validation.ErrIssuer, "wrong_audience": validation.ErrAudience, "expired": validation.ErrExpired,
+		"wrong_issuer": validation.ErrIssuer, "expired": validation.ErrExpired,
 		"not_yet_valid": validation.ErrNotYetValid, "inactive": validation.ErrInactive,
 		"wrong_binding": validation.ErrBinding,
 		"unavailable":   validation.ErrUnavailable,
@@ -233,7 +233,7 @@ var signers = sync.OnceValue(func() map[string]crypto.Signer { //nolint:gocheckn
 	rsaKey := must(rsa.GenerateKey(rand.Reader, 2048))
 	_, edKey, err := ed25519.GenerateKey(rand.Reader)
 	return map[string]crypto.Signer{
-		"RS256": rsaKey, "RS384": rsaKey, "RS512": rsaKey, "PS256": rsaKey, "EdDSA": must(edKey, err),
+		"RS256": rsaKey, "RS384": rsaKey, "RS512": rsaKey, "PS256": rsaKey, "EdDSA": must(edKey, err), "Ed25519": edKey,
 		"ES256": must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)),
 		"ES384": must(ecdsa.GenerateKey(elliptic.P384(), rand.Reader)),
 	}
@@ -259,7 +259,7 @@ func signature(t testing.TB, alg string, signed []byte) []byte {
 	if !ok {
 		return []byte("no key of ours makes this")
 	}
-	if alg == "EdDSA" {
+	if alg == "EdDSA" || alg == "Ed25519" {
 		return ed25519.Sign(key.(ed25519.PrivateKey), signed)
 	}
 	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[alg[2:]]

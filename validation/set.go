@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/strictjws"
 )
 
 // Set is the configured issuers; it chooses the one that a token belongs to.
@@ -57,16 +58,15 @@ func (s *Set) Choose(token string) (*Issuer, error) {
 	if only := s.only(); only != nil {
 		return only, nil
 	}
-	if !looksLikeJWT(token) {
+	if !strictjws.Resembles(token) {
 		return s.chooseOpaque(token)
 	}
 	if len(s.issuers) == 1 { // its own checks say what is wrong with the token
 		return s.issuers[0], nil
 	}
-	_, second, _ := cutThree(token)
-	claims, _, err := decodePart(second)
+	claims, err := strictjws.UnverifiedClaims(token)
 	if err != nil {
-		return nil, err
+		return nil, jwsError(err)
 	}
 	name, _ := claims["iss"].(string)
 	if i, ok := s.byName[name]; ok {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/bearergate/bearergate/internal/strictjws"
 )
 
 // introspectionJWT is the typ of a signed answer, without "application/".
@@ -13,24 +15,24 @@ const introspectionJWT = "token-introspection+jwt"
 // token_introspection (RFC 9701 §5, I-12). The claims around it are about the
 // answer and never about the token.
 func (i *introspector) openSigned(ctx context.Context, raw string) (map[string]any, error) {
-	h, claims, _, err := readJWS(raw, i.cfg.Algorithms)
+	jws, err := strictjws.Parse(raw, strictjws.Options{Algorithms: i.cfg.Algorithms})
 	if err != nil {
 		return nil, malformed(err)
 	}
-	if h.Type != introspectionJWT {
+	if jws.Header.Type != introspectionJWT {
 		return nil, malformed(errors.New("typ is not " + introspectionJWT))
 	}
-	if err := i.checkAnswer(claims); err != nil {
+	if err := i.checkAnswer(jws.Claims); err != nil {
 		return nil, malformed(err)
 	}
-	key, err := i.source.Key(ctx, h.KeyID, h.Algorithm)
+	key, err := i.source.Key(ctx, jws.Header.KeyID, jws.Header.Algorithm)
 	if err != nil {
 		return nil, malformed(err)
 	}
-	if _, err := verifySignature(raw, h.Algorithm, key.Public); err != nil {
+	if err := jws.Verify(key.Public); err != nil {
 		return nil, malformed(err)
 	}
-	return claims["token_introspection"].(map[string]any), nil
+	return jws.Claims["token_introspection"].(map[string]any), nil
 }
 
 // checkAnswer looks at the claims around the answer.
@@ -50,5 +52,5 @@ func (i *introspector) checkAnswer(claims map[string]any) error {
 	if _, ok := claims["token_introspection"].(map[string]any); !ok {
 		return errors.New("token_introspection is not an object")
 	}
-	return i.cfg.checkTimes(answer, i.now())
+	return i.cfg.checkTimes(nil, answer, i.now())
 }

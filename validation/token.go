@@ -30,6 +30,9 @@ type Token struct {
 	// token, so that they print as they were sent.
 	Claims map[string]any
 
-	Bound bool // cnf is present: the token is bound to a key or certificate
-	JWT   bool // verified locally; false: introspected
+	// Confirmation is what the sender has to prove to hold; nil: the token has no
+	// cnf, and whoever has it may use it.
+	Confirmation *Confirmation
+
+	JWT bool // verified locally; false: introspected
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/devissuer"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -84,10 +85,14 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	t.Cleanup(func() { cancel(); <-done })
 	b.Issuer, err = validation.NewIssuer(cfg, validation.Options{
 		Source: b.server, Client: client, Log: log, Now: b.now,
-		Hooks: validation.Hooks{
-			Cache:         func(cache, result string) { b.count(b.cache, cache+" "+result) },
-			Introspection: func(_, result string, _ time.Duration) { b.count(b.result, result) },
-		},
+		Events: observe.Observer[validation.Event]{Ended: func(_ context.Context, e validation.Event) {
+			switch e.Operation {
+			case validation.OperationCache:
+				b.count(b.cache, e.Cache+" "+e.Result)
+			case validation.OperationIntrospection:
+				b.count(b.result, e.Result)
+			}
+		}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -336,7 +341,7 @@ func TestBreaker(t *testing.T) {
 	}
 	b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{})
 	good := b.as.Opaque("", nil)
-	deadline := time.Now().Add(15 * time.Second) // CONTRACT.md §4
+	deadline := time.Now().Add(15 * time.Second) // docs/contract.md §4
 	for {
 		if _, err := b.Validate(t.Context(), good); err == nil {
 			return

@@ -1,6 +1,9 @@
-// Package config holds the filter chains that operators copy, so that the demo
-// and the tests run the very same files.
-package config
+// Package chains holds the filter chains that operators copy, so that the demo
+// and the tests run the very same files. It has another name than its folder:
+// the documentation links to the files where they are, go:embed reaches nothing
+// beside or above the package that it stands in, and a package called config
+// would be taken for the service's own configuration.
+package chains
 
 import (
 	"embed"
@@ -35,7 +38,9 @@ func Bootstrap(name string, a Addresses) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for old, address := range map[string]string{listener: a.Listener, bearergate: a.Bearergate, upstream: a.Upstream, admin: a.Admin} {
+	for old, address := range map[string]string{
+		listener: a.Listener, bearergate: a.Bearergate, upstream: a.Upstream, admin: a.Admin,
+	} {
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
 			return "", err

@@ -74,8 +74,14 @@ func (o Options) rows() []row {
 
 const head = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Bearergate</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}td,th{text-align:left;padding:.25rem 1rem .25rem 0;vertical-align:top}.no{color:#a00}</style></head>
+<style>
+body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
+td,th{text-align:left;padding:.25rem 1rem .25rem 0;vertical-align:top}
+.no{color:#a00}
+</style></head>
 `
+
+const links = `<a href="/livez">livez</a> · <a href="/readyz">readyz</a> · <a href="/metrics">metrics</a>`
 
 // status writes its page by hand: html/template would keep the linker from
 // dropping unused methods, and cost the binary a quarter of its size.
@@ -88,8 +94,7 @@ func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 		state = "Draining: no new work is taken."
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s<body><h1>Bearergate %s</h1>\n<p>%s <a href=\"/livez\">livez</a> · <a href=\"/readyz\">readyz</a> · <a href=\"/metrics\">metrics</a></p>\n",
-		head, html.EscapeString(o.Version), state)
+	fmt.Fprintf(&b, "%s<body><h1>Bearergate %s</h1>\n<p>%s %s</p>\n", head, html.EscapeString(o.Version), state, links)
 	b.WriteString("<table><tr><th>issuer</th><th>state</th></tr>\n")
 	for _, r := range o.rows() {
 		cell := "ready"

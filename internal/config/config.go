@@ -22,7 +22,7 @@ import (
 // maxBytes bounds the file: ten thousand rules fit with room to spare.
 const maxBytes = 8 << 20
 
-// Config is the file as CONTRACT.md §2 describes it.
+// Config is the file as docs/contract.md §2 describes it.
 type Config struct {
 	Server Server `yaml:"server"`
 	Log    Log    `yaml:"log"`

@@ -32,7 +32,7 @@ func load(t *testing.T, name, content string) (*Config, error) {
 	return Load(path, env)
 }
 
-// contractTOML is the block of CONTRACT.md §2 that works as it stands.
+// contractTOML is the block of docs/contract.md §2 that works as it stands.
 const contractTOML = `[auth]
 type = "oauth"
 issuer = "https://auth.example.com"

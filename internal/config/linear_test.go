@@ -66,7 +66,7 @@ func cost(t *testing.T, name, content string, mistakes int) time.Duration {
 }
 
 // Ten thousand rules take less than 2 s of CPU in any format, and four times
-// the rules about four times as long (CONTRACT.md §2); bad ones too.
+// the rules about four times as long (docs/contract.md §2); bad ones too.
 func TestLoadingCostsGrowLinearly(t *testing.T) {
 	const times = 4
 	rules := 10_000

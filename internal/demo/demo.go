@@ -50,17 +50,47 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer p.close()
-	stopped := make(chan error, 1)
-	go func() { stopped <- o.Serve(ctx, p.configFile, p.grpc, p.admin) }()
-	defer func() { cancel(); <-stopped }()
-	if err := wait(ctx, "Bearergate", "http://"+p.admin.Addr().String()+"/readyz", http.StatusOK, nil); err != nil {
+	gate := o.serve(ctx, p)
+	defer func() { cancel(); <-gate.ended }()
+	if err := gate.ready(ctx, p); err != nil {
 		return err
 	}
 	if o.Envoy == "" {
 		return o.withoutEnvoy(ctx, p)
 	}
+	return o.withEnvoy(ctx, p, began)
+}
+
+// gate is a running Bearergate.
+type gate struct {
+	ended chan struct{} // closed when it has
+	err   error         // why; to be read after that
+}
+
+func (o Options) serve(ctx context.Context, p *parts) *gate {
+	g := &gate{ended: make(chan struct{})}
+	go func() {
+		g.err = o.Serve(ctx, p.configFile, p.grpc, p.admin)
+		close(g.ended)
+		_ = p.admin.Close() // or whoever asks would wait for somebody to accept
+	}()
+	return g
+}
+
+// ready waits until tokens can be decided. A service that ended says itself why.
+func (g *gate) ready(ctx context.Context, p *parts) error {
+	err := wait(ctx, "Bearergate", "http://"+p.admin.Addr().String()+"/readyz", http.StatusOK, g.ended)
+	if errors.Is(err, errEnded) && g.err != nil {
+		return fmt.Errorf("%w: %w", err, g.err)
+	}
+	return err
+}
+
+func (o Options) withEnvoy(ctx context.Context, p *parts, began time.Time) error {
+	ctx, cancel := context.WithCancel(ctx)
 	envoy, err := p.startEnvoy(ctx, o.Envoy)
 	if err != nil {
+		cancel()
 		return err
 	}
 	defer func() { cancel(); <-envoy.ended }()
@@ -88,7 +118,8 @@ func (o Options) withoutEnvoy(ctx context.Context, p *parts) error {
 	for _, s := range p.steps() {
 		fmt.Fprintf(o.Out, "# %s: %d, once there is an Envoy at %s\n%s\n\n", s.title, s.want, p.addresses.Listener, s.curl())
 	}
-	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n", p.addresses.Bearergate, p.admin.Addr())
+	fmt.Fprintf(o.Out, "Bearergate answers ext_authz on %s; status: http://%s/   Stop with Ctrl-C.\n",
+		p.addresses.Bearergate, p.admin.Addr())
 	<-ctx.Done()
 	return nil
 }
@@ -122,7 +153,9 @@ func prepare(dir string) (*parts, error) {
 	}
 	p.upstream = &http.Server{Handler: http.HandlerFunc(echo), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = p.upstream.Serve(up) }()
-	p.addresses = chains.Addresses{Listener: preferred, Bearergate: p.grpc.Addr().String(), Upstream: up.Addr().String(), Admin: anywhere}
+	p.addresses = chains.Addresses{
+		Listener: preferred, Bearergate: p.grpc.Addr().String(), Upstream: up.Addr().String(), Admin: anywhere,
+	}
 	p.configFile = filepath.Join(dir, "bearergate.yaml")
 	return p, os.WriteFile(p.configFile, []byte(p.configuration(secret)), 0o600)
 }

@@ -79,7 +79,8 @@ func (p *parts) runEnvoy(ctx context.Context, binary string) (*envoy, error) {
 		return nil, err
 	}
 	defer output.Close()
-	cmd := exec.CommandContext(ctx, binary, "-c", file, "--admin-address-path", p.adminFile(), //nolint:gosec // the operator's Envoy
+	cmd := exec.CommandContext(ctx, binary, //nolint:gosec // the operator's Envoy
+		"-c", file, "--admin-address-path", p.adminFile(),
 		"--log-level", "warn", "--disable-hot-restart", "--concurrency", "2")
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

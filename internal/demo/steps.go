@@ -24,19 +24,24 @@ type step struct {
 // steps are the six requests of the README.
 func (p *parts) steps() []step {
 	claims := func(sub, scope string, exp time.Duration) devissuer.Claims {
-		return devissuer.Claims{"sub": sub, "aud": audience, "client_id": "demo-client", "scope": scope, "exp": time.Now().Add(exp).Unix()}
+		return devissuer.Claims{
+			"sub": sub, "aud": audience, "client_id": "demo-client", "scope": scope, "exp": time.Now().Add(exp).Unix(),
+		}
 	}
 	bearer := func(token string) [2]string { return [2]string{"Authorization", "Bearer " + token} }
 	url := "http://" + p.addresses.Listener + "/orders/1"
 	jwt := p.issuer.JWT(claims("alice", "orders:read", time.Hour))
 	opaque := p.issuer.Opaque("", claims("bob", "orders:read", time.Hour))
+	expired := p.issuer.JWT(claims("alice", "orders:read", -time.Hour))
+	narrow := p.issuer.JWT(claims("alice", "profile", time.Hour))
+	spoofed := [][2]string{bearer(jwt), {"x-auth-sub", "admin"}}
 	return []step{
 		{"a JWT", url, [][2]string{bearer(jwt)}, http.StatusOK, "alice"},
 		{"an opaque token", url, [][2]string{bearer(opaque)}, http.StatusOK, "bob"},
 		{"no token", url, nil, http.StatusUnauthorized, ""},
-		{"an expired token", url, [][2]string{bearer(p.issuer.JWT(claims("alice", "orders:read", -time.Hour)))}, http.StatusUnauthorized, ""},
-		{"a token without the scope", url, [][2]string{bearer(p.issuer.JWT(claims("alice", "profile", time.Hour)))}, http.StatusForbidden, ""},
-		{"a spoofed x-auth-sub, which does not get through", url, [][2]string{bearer(jwt), {"x-auth-sub", "admin"}}, http.StatusOK, "alice"},
+		{"an expired token", url, [][2]string{bearer(expired)}, http.StatusUnauthorized, ""},
+		{"a token without the scope", url, [][2]string{bearer(narrow)}, http.StatusForbidden, ""},
+		{"a spoofed x-auth-sub, which does not get through", url, spoofed, http.StatusOK, "alice"},
 	}
 }
 
@@ -78,7 +83,8 @@ func send(ctx context.Context, s step) error {
 		return fmt.Errorf("%s: %w", s.title, err)
 	}
 	if got := seen.Headers["X-Auth-Sub"]; resp.StatusCode != s.want || got != s.subject {
-		return fmt.Errorf("%s: got status %d and subject %q, want %d and %q", s.title, resp.StatusCode, got, s.want, s.subject)
+		return fmt.Errorf("%s: got status %d and subject %q, want %d and %q",
+			s.title, resp.StatusCode, got, s.want, s.subject)
 	}
 	return nil
 }

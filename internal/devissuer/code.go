@@ -19,13 +19,17 @@ func (i *Issuer) authorize(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	redirect, err := url.Parse(q.Get("redirect_uri"))
 	_, known := i.clients[q.Get("client_id")]
-	if err != nil || !known || redirect.Scheme == "" || q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" {
+	if err != nil || !known || redirect.Scheme == "" ||
+		q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" {
 		answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_request"})
 		return
 	}
 	code := rand.Text()
 	i.mu.Lock()
-	i.codes[code] = grant{q.Get("client_id"), q.Get("redirect_uri"), q.Get("code_challenge"), q.Get("scope"), q.Get("resource")}
+	i.codes[code] = grant{
+		client: q.Get("client_id"), redirect: q.Get("redirect_uri"), challenge: q.Get("code_challenge"),
+		scope: q.Get("scope"), resource: q.Get("resource"),
+	}
 	i.mu.Unlock()
 	answers := redirect.Query()
 	answers.Set("code", code)
@@ -44,7 +48,8 @@ func (i *Issuer) redeem(r *http.Request, client string) (Claims, bool) {
 	delete(i.codes, code)
 	i.mu.Unlock()
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
-	if !ok || g.client != client || g.redirect != r.PostFormValue("redirect_uri") || g.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
+	if !ok || g.client != client || g.redirect != r.PostFormValue("redirect_uri") ||
+		g.challenge != base64.RawURLEncoding.EncodeToString(sum[:]) {
 		return nil, false
 	}
 	claims := Claims{"sub": "alice", "client_id": client}

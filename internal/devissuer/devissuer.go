@@ -160,7 +160,8 @@ func (i *Issuer) Rotate(keep int) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.keys = append(i.keys[max(0, len(i.keys)-keep):], jose.JSONWebKey{Key: private, KeyID: rand.Text(), Algorithm: "ES256", Use: "sig"})
+	fresh := jose.JSONWebKey{Key: private, KeyID: rand.Text(), Algorithm: "ES256", Use: "sig"}
+	i.keys = append(i.keys[max(0, len(i.keys)-keep):], fresh)
 }
 
 // Key returns the private key that signs now.

@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/bearergate/bearergate/authz"
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 // Request is what a client would send through Envoy.
@@ -32,7 +32,7 @@ type Request struct {
 
 // Walk is what happened to a request.
 type Walk struct {
-	Steps    []trace.Step    `json:"steps"`
+	Steps    []walk.Step     `json:"steps"`
 	Reason   string          `json:"reason"`
 	Allowed  bool            `json:"allowed"`        // or answered with a document
 	Hint     string          `json:"hint,omitempty"` // the setting that would change it
@@ -46,7 +46,7 @@ type Checker interface {
 
 // Run sends the request through checks and returns its walk.
 func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
-	ctx, recorder := trace.With(ctx)
+	ctx, recorder := walk.With(ctx)
 	response, err := checks.Check(ctx, r.check())
 	if err != nil {
 		return nil, err
@@ -77,7 +77,9 @@ func (r Request) check() *authv3.CheckRequest {
 	}
 	attributes := &authv3.AttributeContext{
 		Request: &authv3.AttributeContext_Request{
-			Http: &authv3.AttributeContext_HttpRequest{Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https", Headers: headers},
+			Http: &authv3.AttributeContext_HttpRequest{
+				Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https", Headers: headers,
+			},
 		},
 	}
 	if r.Rule != "" {
@@ -90,7 +92,7 @@ func (r Request) check() *authv3.CheckRequest {
 func (w *Walk) Text(out io.Writer) error {
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	for _, s := range w.Steps {
-		fmt.Fprintf(table, "%s\t%s %s\t%s\n", s.Result, s.Room, s.Name, printable(words(s)))
+		fmt.Fprintf(table, "%s\t%s %s\t%s\n", s.Result, s.Package, s.Name, printable(words(s)))
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -103,7 +105,7 @@ func (w *Walk) Text(out io.Writer) error {
 	return err
 }
 
-func words(s trace.Step) string {
+func words(s walk.Step) string {
 	text := s.Detail
 	if s.Got != "" {
 		text = join(text, "got "+s.Got)

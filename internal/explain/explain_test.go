@@ -37,7 +37,8 @@ func TestHints(t *testing.T) {
 	}
 	unpublished := devissuer.New(as.URL(), nil) // other keys, under the same name
 	const client = ", client_id: gate, client_secret: s3cret"
-	second := ", opaque_token_prefix: a_}\n- {issuer: 'https://other.example.com', audience: api, client_auth_method: none, introspection_endpoint: 'https://other.example.com/i', " +
+	second := ", opaque_token_prefix: a_}\n- {issuer: 'https://other.example.com', audience: api, " +
+		"client_auth_method: none, introspection_endpoint: 'https://other.example.com/i', " +
 		"token_validation: introspection, opaque_token_prefix: b_"
 	for name, tc := range map[string]struct {
 		auth   string // after issuer, audience and insecure_http
@@ -47,26 +48,74 @@ func TestHints(t *testing.T) {
 		want   []string // in the hint; none: there is none
 		not    string
 	}{
-		"allowed":              {"", jwt("at+jwt", nil), "", "allowed", nil, ""},
-		"expired":              {"", jwt("at+jwt", claims{"exp": 1}), "", "expired", nil, ""},
-		"inactive, opaque":     {", token_validation: both" + client, "nobody-issued-it", "", "inactive", []string{"active: false", "audience mapper for client_id"}, "token_validation"},
-		"inactive, a JWT":      {", token_validation: introspection" + client, jwt("at+jwt", claims{"exp": 1}), "", "inactive", []string{"audience mapper for client_id", "token_validation: jwt or both"}, ""},
-		"no aud":               {"", jwt("at+jwt", claims{"aud": nil}), "", "wrong_audience", []string{"the token has no aud", "add api (", "audience: []", "Keycloak"}, ""},
-		"another aud":          {"", jwt("at+jwt", claims{"aud": "x"}), "", "wrong_audience", []string{"meant for others"}, "audience: []"},
-		"marked in the header": {", access_token_type: rfc9068", jwt("JWT", nil), "", "wrong_type", []string{"typ is", "access_token_type: rfc9068 takes typ at+jwt only"}, "require_token_type"},
-		"marked by a nonce":    {"", jwt("JWT", claims{"nonce": "n", "scope": nil}), "", "wrong_type", []string{"nonce is", "access_token_type: any"}, ""},
-		"marked in an answer":  {", token_validation: both" + client, as.Opaque("", claims{"aud": "api", "token_use": "id"}), "", "wrong_type", []string{"token_use", "require_token_type: false"}, "rfc9068"},
-		"unknown key":          {"", unpublished.JWT(claims{"aud": "api"}), "", "unknown_key", []string{as.URL() + "/jwks", "jwks.min_refresh_interval"}, ""},
-		"a slash more":         {"", jwt("at+jwt", claims{"iss": as.URL() + "/"}), "", "wrong_issuer", []string{`iss is "` + as.URL() + `/", issuer is "` + as.URL() + `"`, "slash at the end"}, ""},
-		"https":                {"", jwt("at+jwt", claims{"iss": strings.Replace(as.URL(), "http:", "https:", 1)}), "", "wrong_issuer", []string{"differ by https and http", "public URL"}, ""},
-		"another issuer":       {"", jwt("at+jwt", claims{"iss": "https://x\n"}), "", "wrong_issuer", []string{`iss is "https://x\n"`, "byte for byte"}, ""},
-		"among two":            {second, jwt("at+jwt", claims{"iss": "https://other.example.com/"}), "", "wrong_issuer", []string{"slash at the end"}, ""},
-		"not this rule's":      {second, jwt("at+jwt", nil), "narrow", "wrong_issuer", []string{"issuers of the rule"}, ""},
-		"no prefix fits":       {second, "c_opaque", "", "wrong_issuer", []string{"opaque_token_prefix"}, ""},
-		"an answer's issuer":   {", token_validation: both" + client, as.Opaque("", claims{"iss": "https://x", "aud": "api"}), "", "wrong_issuer", []string{"introspection answer"}, ""},
-		"opaque":               {"", "opaque", "", "malformed_token", []string{"token_validation: both or introspection"}, ""},
-		"encrypted":            {"", "a.b.c.d.e", "", "malformed_token", []string{"token_validation: both or introspection"}, ""},
-		"a broken JWT":         {"", "a.b.c", "", "malformed_token", nil, ""},
+		"allowed": {"", jwt("at+jwt", nil), "", "allowed", nil, ""},
+		"expired": {"", jwt("at+jwt", claims{"exp": 1}), "", "expired", nil, ""},
+		"inactive, opaque": {
+			", token_validation: both" + client, "nobody-issued-it", "", "inactive",
+			[]string{"active: false", "audience mapper for client_id"}, "token_validation",
+		},
+		"inactive, a JWT": {
+			", token_validation: introspection" + client, jwt("at+jwt", claims{"exp": 1}), "", "inactive",
+			[]string{"audience mapper for client_id", "token_validation: jwt or both"}, "",
+		},
+		"no aud": {
+			"", jwt("at+jwt", claims{"aud": nil}), "", "wrong_audience",
+			[]string{"the token has no aud", "add api (", "audience: []", "Keycloak"}, "",
+		},
+		"another aud": {
+			"", jwt("at+jwt", claims{"aud": "x"}), "", "wrong_audience",
+			[]string{"meant for others"}, "audience: []",
+		},
+		"marked in the header": {
+			", access_token_type: rfc9068", jwt("JWT", nil), "", "wrong_type",
+			[]string{"typ is", "access_token_type: rfc9068 takes typ at+jwt only"}, "require_token_type",
+		},
+		"marked by a nonce": {
+			"", jwt("JWT", claims{"nonce": "n", "scope": nil}), "", "wrong_type",
+			[]string{"nonce is", "access_token_type: any"}, "",
+		},
+		"marked in an answer": {
+			", token_validation: both" + client, as.Opaque("", claims{"aud": "api", "token_use": "id"}), "", "wrong_type",
+			[]string{"token_use", "require_token_type: false"}, "rfc9068",
+		},
+		"unknown key": {
+			"", unpublished.JWT(claims{"aud": "api"}), "", "unknown_key",
+			[]string{as.URL() + "/jwks", "jwks.min_refresh_interval"}, "",
+		},
+		"a slash more": {
+			"", jwt("at+jwt", claims{"iss": as.URL() + "/"}), "", "wrong_issuer",
+			[]string{`iss is "` + as.URL() + `/", issuer is "` + as.URL() + `"`, "slash at the end"}, "",
+		},
+		"https": {
+			"", jwt("at+jwt", claims{"iss": strings.Replace(as.URL(), "http:", "https:", 1)}), "", "wrong_issuer",
+			[]string{"differ by https and http", "public URL"}, "",
+		},
+		"another issuer": {
+			"", jwt("at+jwt", claims{"iss": "https://x\n"}), "", "wrong_issuer",
+			[]string{`iss is "https://x\n"`, "byte for byte"}, "",
+		},
+		"among two": {
+			second, jwt("at+jwt", claims{"iss": "https://other.example.com/"}), "", "wrong_issuer",
+			[]string{"slash at the end"}, "",
+		},
+		"not this rule's": {
+			second, jwt("at+jwt", nil), "narrow", "wrong_issuer",
+			[]string{"issuers of the rule"}, "",
+		},
+		"no prefix fits": {second, "c_opaque", "", "wrong_issuer", []string{"opaque_token_prefix"}, ""},
+		"an answer's issuer": {
+			", token_validation: both" + client, as.Opaque("", claims{"iss": "https://x", "aud": "api"}), "", "wrong_issuer",
+			[]string{"introspection answer"}, "",
+		},
+		"opaque": {
+			"", "opaque", "", "malformed_token",
+			[]string{"token_validation: both or introspection"}, "",
+		},
+		"encrypted": {
+			"", "a.b.c.d.e", "", "malformed_token",
+			[]string{"token_validation: both or introspection"}, "",
+		},
+		"a broken JWT": {"", "a.b.c", "", "malformed_token", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.yaml")
@@ -95,8 +144,10 @@ func TestHints(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if walk.Reason != tc.reason || (walk.Hint == "") != (tc.want == nil) || tc.not != "" && strings.Contains(walk.Hint, tc.not) {
-				t.Errorf("got %s, hint %q; want %s, and %q in the hint, %q not", walk.Reason, walk.Hint, tc.reason, tc.want, tc.not)
+			forbidden := tc.not != "" && strings.Contains(walk.Hint, tc.not)
+			if walk.Reason != tc.reason || (walk.Hint == "") != (tc.want == nil) || forbidden {
+				t.Errorf("got %s, hint %q; want %s, and %q in the hint, %q not",
+					walk.Reason, walk.Hint, tc.reason, tc.want, tc.not)
 			}
 			for _, want := range tc.want {
 				if !strings.Contains(walk.Hint, want) {
@@ -131,7 +182,8 @@ func shown(t *testing.T, walk *explain.Walk, token string) {
 		}
 		return
 	}
-	if !strings.Contains(text.String(), "\nreason: "+walk.Reason+"\nhint: "+walk.Hint+"\n") || members.Hint == nil || *members.Hint != walk.Hint {
+	decided := "\nreason: " + walk.Reason + "\nhint: " + walk.Hint + "\n"
+	if !strings.Contains(text.String(), decided) || members.Hint == nil || *members.Hint != walk.Hint {
 		t.Errorf("got %s%s, want the hint after the decision", &text, &out)
 	}
 	if len(token) > 20 && strings.Contains(text.String()+out.String(), token) {

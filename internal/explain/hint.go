@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/bearergate/bearergate/authz"
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 )
 
 // maxQuoted bounds what a hint quotes of a token.
@@ -17,7 +17,7 @@ const maxQuoted = 200
 // walked is a walk as hints look at it: what the steps leave out is read from
 // the request.
 type walked struct {
-	steps   []trace.Step
+	steps   []walk.Step
 	token   string
 	issuers []string // that are configured
 }
@@ -93,8 +93,8 @@ func (w walked) unknownKey() string {
 func (w walked) wrongIssuer() string {
 	got := w.iss()
 	switch {
-	case got == "" && w.introspected():
-		return "the introspection answer is about a token of another issuer: issuer must equal its iss byte for byte"
+	case w.introspected() && got != "":
+		return fmt.Sprintf("the introspection answer says iss %s: issuer must equal it byte for byte", quoted(got))
 	case got == "" && !w.isJWT():
 		return "no opaque_token_prefix fits: it is how the opaque tokens of an issuer begin"
 	case slices.Contains(w.wanted(), got):
@@ -132,13 +132,13 @@ func (w walked) malformed() string {
 }
 
 // step returns the last step of that name, or an empty one.
-func (w walked) step(name string) trace.Step {
+func (w walked) step(name string) walk.Step {
 	for _, s := range slices.Backward(w.steps) {
 		if s.Name == name {
 			return s
 		}
 	}
-	return trace.Step{}
+	return walk.Step{}
 }
 
 // cause is what was wrong, without the sentinel's words.

@@ -16,10 +16,13 @@ import (
 )
 
 const (
-	// suspicious is after how many failures in a row the server is probed. As
-	// long as it answers anything, there is no need to.
+	// suspicious is after how many failures in a row, no answer among them, the
+	// server is probed.
 	suspicious = 10
-	// recent is how long an answer shows that the server is up.
+	// leastPause is between two probes of a server that answers them.
+	leastPause = 100 * time.Millisecond
+	// recent is how long a quick answer shows that slow calls are slow by their
+	// own fault.
 	recent = time.Second
 	// Between two probes of a server that is down: doubled from the first to the
 	// last.
@@ -80,7 +83,7 @@ type Guard struct {
 	wake    *time.Timer
 
 	typical  time.Duration // of a call that was answered: a low quantile
-	answered time.Time     // the last time that the server answered anything
+	answered time.Time     // the last time that the server answered anybody
 	quick    time.Time     // the last time that it did so at its usual speed
 	failures int           // in a row
 
@@ -145,14 +148,6 @@ func (g *Guard) RetryAfter() time.Duration {
 		return 0
 	}
 	return max(time.Until(g.retry), time.Millisecond)
-}
-
-// Answers says whether the server answered somebody just now: who has just
-// failed then has only himself to blame.
-func (g *Guard) Answers() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return time.Since(g.answered) < recent
 }
 
 // enter waits until the call may be made.
@@ -306,10 +301,11 @@ func (g *Guard) answer(took time.Duration) {
 }
 
 // fail has the server probed, if this was one failure too many, or if it asks for
-// a pause, and nothing else shows that it is up.
+// a pause.
 func (g *Guard) fail(v Verdict) {
 	g.failures++
-	if g.down || g.verdict || time.Since(g.answered) < recent || g.failures < suspicious && v.RetryAfter <= 0 {
+	enough := g.failures >= suspicious || v.RetryAfter > 0
+	if g.down || g.verdict || !enough || time.Since(g.probed) < leastPause {
 		return
 	}
 	if g.blind && time.Since(g.probed) < lastPause {
@@ -337,7 +333,7 @@ func (g *Guard) probe() {
 		case v.Answered:
 			g.blind = false
 			g.answer(time.Since(g.probed))
-		case time.Since(g.answered) < recent:
+		case !g.answered.Before(g.probed): // it has answered somebody else meanwhile
 			g.blind = true
 		case !g.blind || time.Since(g.answered) >= longestPause: // or else nobody would spare it
 			g.close(v.RetryAfter)

@@ -21,7 +21,7 @@ import (
 const Interval = 2 * time.Second
 
 // Settle is how long a file must have stood unchanged before it is taken: who
-// writes it in pieces may not be through yet (CONTRACT.md §2).
+// writes it in pieces may not be through yet (docs/contract.md §2).
 const Settle = time.Second
 
 // maxBytes bounds what is read from one file.

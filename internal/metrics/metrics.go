@@ -1,11 +1,11 @@
-// Package metrics holds the Prometheus metrics of CONTRACT.md §7. Labels come
+// Package metrics holds the Prometheus metrics of docs/contract.md §7. Labels come
 // from closed sets only: reasons, results, configured issuers.
 package metrics
 
 import (
+	"context"
 	"net/http"
 	"runtime"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -13,6 +13,8 @@ import (
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -21,7 +23,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 
 	checks   map[authz.Reason]prometheus.Counter
-	duration map[string]prometheus.Observer
+	duration map[authz.Outcome]prometheus.Observer
 
 	cache             *prometheus.CounterVec
 	introspections    *prometheus.CounterVec
@@ -34,26 +36,9 @@ type Metrics struct {
 	reloads           *prometheus.CounterVec
 }
 
-// The values of the label decision.
-const (
-	allow = "allow"
-	deny  = "deny"
-	serve = "serve" // a metadata document
-)
-
-func decision(r authz.Reason) string {
-	switch {
-	case r.Allows():
-		return allow
-	case r == authz.Metadata:
-		return serve
-	}
-	return deny
-}
-
 // New returns metrics that show version and commit.
 func New(version, commit string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), checks: map[authz.Reason]prometheus.Counter{}, duration: map[string]prometheus.Observer{}}
+	m := &Metrics{registry: prometheus.NewRegistry(), checks: map[authz.Reason]prometheus.Counter{}, duration: map[authz.Outcome]prometheus.Observer{}}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "bearergate", Name: name, Help: help}, labels)
 		m.registry.MustRegister(v)
@@ -71,11 +56,11 @@ func New(version, commit string) *Metrics {
 	}
 	checks := counter("checks_total", "Decisions by reason.", "decision", "reason")
 	for _, r := range authz.Reasons() {
-		m.checks[r] = checks.WithLabelValues(decision(r), r.String())
+		m.checks[r] = checks.WithLabelValues(r.Outcome().String(), r.String())
 	}
 	duration := histogram("check_duration_seconds", "Time to decide.", []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, "decision")
-	for _, d := range []string{allow, deny, serve} {
-		m.duration[d] = duration.WithLabelValues(d)
+	for _, o := range []authz.Outcome{authz.Deny, authz.Allow, authz.Serve} {
+		m.duration[o] = duration.WithLabelValues(o.String())
 	}
 	m.cache = counter("cache_requests_total", "Look-ups in the caches.", "cache", "result")
 	m.introspections = counter("introspection_requests_total", "Calls to introspection endpoints.", "issuer", "result")
@@ -106,39 +91,45 @@ func result(err error) string {
 	return success
 }
 
-// Observe counts a decision; it is an envoy.Observer.
-func (m *Metrics) Observe(_ authz.Request, d authz.Decision, took time.Duration) {
-	counter, ok := m.checks[d.Reason]
-	if !ok {
-		counter = m.checks[authz.Internal]
-	}
-	counter.Inc()
-	m.duration[decision(d.Reason)].Observe(took.Seconds())
+// Checks counts decisions.
+func (m *Metrics) Checks() observe.Observer[envoy.Event] {
+	return observe.Observer[envoy.Event]{Ended: func(_ context.Context, e envoy.Event) {
+		counter, ok := m.checks[e.Decision.Reason]
+		if !ok {
+			counter = m.checks[authz.Internal]
+		}
+		counter.Inc()
+		m.duration[e.Decision.Reason.Outcome()].Observe(e.Took.Seconds())
+	}}
 }
 
-// DiscoveryHooks count refreshes.
-func (m *Metrics) DiscoveryHooks() discovery.Hooks {
-	return discovery.Hooks{
-		Discovery: func(issuer string, err error) { m.discoveries.WithLabelValues(issuer, result(err)).Inc() },
-		Keys: func(issuer string, err error) {
-			m.keys.WithLabelValues(issuer, result(err)).Inc()
-			if err == nil {
-				m.keysSuccess.WithLabelValues(issuer).SetToCurrentTime()
-			}
-		},
-	}
+// Discovery counts fetches.
+func (m *Metrics) Discovery() observe.Observer[discovery.Event] {
+	return observe.Observer[discovery.Event]{Ended: func(_ context.Context, e discovery.Event) {
+		if e.Operation == discovery.OperationMetadata {
+			m.discoveries.WithLabelValues(e.Issuer, result(e.Err)).Inc()
+			return
+		}
+		m.keys.WithLabelValues(e.Issuer, result(e.Err)).Inc()
+		if e.Err == nil {
+			m.keysSuccess.WithLabelValues(e.Issuer).SetToCurrentTime()
+		}
+	}}
 }
 
-// ValidationHooks count look-ups and introspection calls.
-func (m *Metrics) ValidationHooks() validation.Hooks {
-	return validation.Hooks{
-		Cache: func(cache, result string) { m.cache.WithLabelValues(cache, result).Inc() },
-		Introspection: func(issuer, result string, took time.Duration) {
-			m.introspections.WithLabelValues(issuer, result).Inc()
-			m.introspectionTime.WithLabelValues(issuer).Observe(took.Seconds())
-		},
-		Breaker: func(issuer string, open bool) { m.breaker.WithLabelValues(issuer).Set(number(open)) },
-	}
+// Validation counts look-ups and introspection calls.
+func (m *Metrics) Validation() observe.Observer[validation.Event] {
+	return observe.Observer[validation.Event]{Ended: func(_ context.Context, e validation.Event) {
+		switch e.Operation {
+		case validation.OperationCache:
+			m.cache.WithLabelValues(e.Cache, e.Result).Inc()
+		case validation.OperationIntrospection:
+			m.introspections.WithLabelValues(e.Issuer, e.Result).Inc()
+			m.introspectionTime.WithLabelValues(e.Issuer).Observe(e.Took.Seconds())
+		case validation.OperationBreaker:
+			m.breaker.WithLabelValues(e.Issuer).Set(number(e.Down))
+		}
+	}}
 }
 
 // Reload counts a reload of the configuration.

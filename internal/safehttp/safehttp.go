@@ -59,7 +59,7 @@ func New(o Options) (*http.Client, error) {
 		t.certificate = o.ClientCertificate
 	}
 	if o.CAFile != "" {
-		anchors, err := livefile.Open(o.CAFile, o.Log, parseAnchors)
+		anchors, err := livefile.OpenAnchors(o.CAFile, o.Log)
 		if err != nil {
 			return nil, err
 		}
@@ -173,7 +173,9 @@ func (c *connections) dialTLS(ctx context.Context, network, address string) (net
 		MinVersion: tls.VersionTLS12, ServerName: host, RootCAs: c.anchors, NextProtos: []string{"h2", "http/1.1"},
 	}
 	if c.certificate != nil {
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.certificate, nil }
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return c.certificate, nil
+		}
 	}
 	d := &tls.Dialer{NetDialer: &c.dialer, Config: config}
 	return d.DialContext(ctx, network, address)
@@ -181,16 +183,8 @@ func (c *connections) dialTLS(ctx context.Context, network, address string) (net
 
 // CheckAnchors returns why content cannot be a CAFile.
 func CheckAnchors(content []byte) error {
-	_, err := parseAnchors(content)
+	_, err := livefile.ParseAnchors(content)
 	return err
-}
-
-func parseAnchors(content []byte) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(content) {
-		return nil, errors.New("no PEM certificate in it")
-	}
-	return pool, nil
 }
 
 // refuse keeps every address that answers instance-metadata requests, or that
@@ -201,7 +195,8 @@ func refuse(_ context.Context, _, address string, _ syscall.RawConn) error {
 		return err
 	}
 	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || isMetadata(ip) {
-		return fmt.Errorf("address %s is not allowed: link-local, multicast, unspecified and instance-metadata addresses are refused", ip)
+		return fmt.Errorf("address %s is not allowed: "+
+			"link-local, multicast, unspecified and instance-metadata addresses are refused", ip)
 	}
 	return nil
 }

@@ -78,7 +78,9 @@ func TestRedirectsAreNotFollowed(t *testing.T) { // A-06
 }
 
 func TestTrustAnchors(t *testing.T) {
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.Proto)
+	}))
 	server.EnableHTTP2 = true
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
@@ -121,7 +123,8 @@ func pair(t *testing.T, name string) *tls.Certificate {
 
 func write(t *testing.T, file string, c *tls.Certificate) {
 	t.Helper()
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}), 0o600); err != nil {
+	content := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})
+	if err := os.WriteFile(file, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -142,7 +145,9 @@ func slow(t *testing.T, certificate *tls.Certificate, http2 bool) (server *httpt
 		}
 	}))
 	server.EnableHTTP2 = http2
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{*certificate}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
+	server.TLS = &tls.Config{
+		Certificates: []tls.Certificate{*certificate}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12,
+	}
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	server.StartTLS()
 	t.Cleanup(server.Close)
@@ -268,7 +273,9 @@ func TestConnectionsAreKeptWhileNothingChanges(t *testing.T) {
 	write(t, file, certificate)
 	c := client(t, Options{CAFile: file})
 	reused := false
-	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }})
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused },
+	})
 	for i := range 5 {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
 		if err != nil {
@@ -290,15 +297,19 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) { // D-03, D-12
 	if _, err := get(t, client(t, Options{InsecureHTTP: true}), server.URL); err != nil {
 		t.Errorf("loopback with insecure_http: %v", err)
 	}
-	for url, insecure := range map[string]bool{server.URL: false, "http://192.0.2.1/": true, "http://as.example.com/": true} {
-		if _, err := get(t, client(t, Options{InsecureHTTP: insecure}), url); err == nil || !strings.Contains(err.Error(), `"http" is not allowed`) {
+	for url, insecure := range map[string]bool{
+		server.URL: false, "http://192.0.2.1/": true, "http://as.example.com/": true,
+	} {
+		_, err := get(t, client(t, Options{InsecureHTTP: insecure}), url)
+		if err == nil || !strings.Contains(err.Error(), `"http" is not allowed`) {
 			t.Errorf("%s, insecure_http %v: got %v, want a refusal", url, insecure, err)
 		}
 	}
 	// What localhost resolves to is held to the same, whatever /etc/hosts says.
 	for address, ok := range map[string]bool{
 		"127.0.0.1:80": true, "127.8.8.8:80": true, "[::1]:80": true, "[::ffff:127.0.0.1]:80": true,
-		"192.0.2.1:80": false, "10.0.0.1:80": false, "[2001:db8::1]:80": false, "0.0.0.0:80": false, "169.254.169.254:80": false, "": false,
+		"192.0.2.1:80": false, "10.0.0.1:80": false, "[2001:db8::1]:80": false, "0.0.0.0:80": false,
+		"169.254.169.254:80": false, "": false,
 	} {
 		if err := onlyLoopback(t.Context(), "tcp", address, nil); (err == nil) != ok {
 			t.Errorf("%s: got %v, want allowed %v", address, err, ok)
@@ -311,7 +322,10 @@ func TestPlainHTTPIsForLoopbackOnly(t *testing.T) { // D-03, D-12
 }
 
 func TestMetadataAddressesAreRefused(t *testing.T) { // D-12
-	for _, url := range []string{"https://169.254.169.254/", "https://[fd00:ec2::254]/", "https://100.100.100.200/", "https://0.0.0.0/", "https://[::ffff:169.254.169.254]/"} {
+	for _, url := range []string{
+		"https://169.254.169.254/", "https://[fd00:ec2::254]/", "https://100.100.100.200/", "https://0.0.0.0/",
+		"https://[::ffff:169.254.169.254]/",
+	} {
 		_, err := client(t, Options{}).Get(url)
 		if err == nil || !strings.Contains(err.Error(), "not allowed") {
 			t.Errorf("%s: got %v, want a refusal", url, err)
@@ -320,7 +334,9 @@ func TestMetadataAddressesAreRefused(t *testing.T) { // D-12
 }
 
 func TestReadIsBounded(t *testing.T) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "12345") }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "12345")
+	}))
 	defer server.Close()
 	for limit, ok := range map[int64]bool{4: false, 5: true} {
 		resp, err := client(t, Options{InsecureHTTP: true}).Get(server.URL)

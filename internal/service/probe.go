@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/bearergate/bearergate/internal/trace"
+	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -87,9 +87,9 @@ func (u *unit) probe(ctx context.Context) []Probe {
 // probeIntrospection says that our credentials are accepted only where some were
 // given, and where the endpoint went as far as to look at the token.
 func (u *unit) probeIntrospection(ctx context.Context) (string, error) {
-	ctx, recorder := trace.With(ctx)
+	ctx, recorder := walk.With(ctx)
 	_, err := u.issuer.Validate(ctx, u.validation.OpaqueTokenPrefix+"probe"+rand.Text())
-	judged := slices.ContainsFunc(recorder.Steps(), func(s trace.Step) bool {
+	judged := slices.ContainsFunc(recorder.Steps(), func(s walk.Step) bool {
 		return s.Name == "introspection" && (s.Detail == "active" || s.Detail == "inactive")
 	})
 	switch {

@@ -38,7 +38,7 @@ type Service struct {
 
 // New returns a service that denies everything until [Service.Apply].
 func New(log *slog.Logger, m *metrics.Metrics) *Service {
-	return &Service{log: log, metrics: m, checks: envoy.NewServer(m.Observe, log), closing: make(chan struct{})}
+	return &Service{log: log, metrics: m, checks: envoy.NewServer(m.Checks(), log), closing: make(chan struct{})}
 }
 
 // Apply builds what cfg says and swaps it in between two requests. Units whose

@@ -44,11 +44,11 @@ func (s *Service) newUnit(cfg *config.Config, i int) (*unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
-	u.server, err = discovery.New(u.discovery, discovery.Options{Client: u.client, Log: log, Hooks: s.metrics.DiscoveryHooks()})
+	u.server, err = discovery.New(u.discovery, discovery.Options{Client: u.client, Log: log, Events: s.metrics.Discovery()})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
-	u.issuer, err = validation.NewIssuer(u.validation, validation.Options{Source: u.server, Client: u.client, Log: log, Hooks: s.metrics.ValidationHooks()})
+	u.issuer, err = validation.NewIssuer(u.validation, validation.Options{Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation()})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}

@@ -196,7 +196,7 @@ func rawTo(t *testing.T, url, host, path string, lines ...string) int {
 	return resp.StatusCode
 }
 
-func TestIdentityHeaders(t *testing.T) { // CONTRACT.md §5
+func TestIdentityHeaders(t *testing.T) { // docs/contract.md §5
 	s := newStage(t)
 	s.get(t, "/x", bearer(s.jwt(claims{"sub": "ä\r\nx-admin: 1", "scope": []string{"read", "write"}})))
 	seen := s.upstream.Take()

@@ -46,7 +46,7 @@ rules:
 	return s, staff
 }
 
-func TestSixRoutes(t *testing.T) { // CONTRACT.md §3
+func TestSixRoutes(t *testing.T) { // docs/contract.md §3
 	s, staff := newRoutesStage(t)
 	token := func(change claims) string {
 		all := claims{"aud": "api", "scope": ""}

@@ -28,9 +28,16 @@ func TestReadme(t *testing.T) {
 	golden(t, chart+"/README.md", before+begin+tables+end+after)
 }
 
-// TestReadmeCommands renders what README.md shows.
+// TestReadmeCommands renders what the chart's README shows, and the one of the
+// repository, which is shorter.
 func TestReadmeCommands(t *testing.T) {
-	_, rest, ok := strings.Cut(read(t, chart+"/README.md"), "```yaml\n# bearergate.yaml\n")
+	for name, page := range map[string]string{"chart": chart + "/README.md", "repository": "../../README.md"} {
+		t.Run(name, func(t *testing.T) { renderShown(t, read(t, page)) })
+	}
+}
+
+func renderShown(t *testing.T, page string) {
+	_, rest, ok := strings.Cut(page, "```yaml\n# bearergate.yaml\n")
 	config, _, closed := strings.Cut(rest, "```")
 	if !ok || !closed {
 		t.Fatal("README.md shows no bearergate.yaml")

@@ -5,7 +5,7 @@
 # Nothing can be pulled there, so images made of what the machine has stand in
 # for the pinned ones: its Go toolchain, and the Envoy of test/tools/envoy.sh.
 # That engine has a network of its own, with the tests in it: its bridges and
-# firewall rules end with it, and never meet those of the machine.
+# firewall rules end with it and never meet those of the machine.
 #
 # Exit status: 0 passed, 77 skipped (no engine can be had), else failed.
 # Arguments go to `go test`.
@@ -27,6 +27,7 @@ stop() {
   if [[ -n "$engine" ]]; then
     kill "$engine" 2>/dev/null || true
     wait "$engine" 2>/dev/null || true
+    find /sys/fs/cgroup -depth -type d -path "*/${work##*/}*" -exec rmdir {} + 2>/dev/null || true
   fi
   chmod -R u+w "$work" 2>/dev/null || true
   rm -rf "$work"
@@ -48,12 +49,12 @@ install_engine() {
   return "$status"
 }
 
-# start_engine starts dockerd with everything of its own below $work, in a new
-# network namespace.
+# start_engine starts dockerd with everything of its own below $work, and with
+# networks, mounts and a /run that end with it.
 start_engine() {
   # shellcheck disable=SC2016 # the inner shell expands it
-  unshare --net sh -c 'busybox ip link set lo up && exec "$@"' sh \
-    dockerd --data-root "$work/data" --exec-root "$work/exec" --host "unix://$work/docker.sock" \
+  unshare --net --mount sh -c 'busybox mount -t tmpfs tmpfs /run && busybox ip link set lo up && exec "$@"' sh \
+    dockerd --cgroup-parent "/${work##*/}" --data-root "$work/data" --exec-root "$work/exec" --host "unix://$work/docker.sock" \
     --pidfile "$work/docker.pid" >"$work/dockerd.log" 2>&1 &
   engine=$!
   export DOCKER_HOST="unix://$work/docker.sock"
@@ -161,6 +162,6 @@ command -v "${compose%% *}" >/dev/null || skip "no docker compose"
 cd "$root/test/compose"
 go mod download
 status=0
-(COMPOSE="$compose" beside_engine go test -count=1 -timeout 25m "$@" .) || status=$?
+(COMPOSE="$compose" beside_engine go test -count=1 -timeout 40m "$@" .) || status=$?
 note "go test ended with $status"
 exit "$status"

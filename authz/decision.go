@@ -1,0 +1,72 @@
+package authz
+
+import (
+	"errors"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/walk"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// retryAfter is what an unavailable answer names where nothing better is known.
+const retryAfter = time.Second
+
+// conclude makes the decision of a refusal, or of none.
+func (e *evaluation) conclude(refused *refusal) Decision {
+	d := Decision{Reason: Allowed, Issuer: e.issuer}
+	if e.rule != nil {
+		d.Rule = e.rule.Name
+	}
+	if refused != nil {
+		d.Reason, d.Err = refused.reason, refused.err
+		d.Challenge = e.challenge().header(d.Reason)
+		d.RetryAfter = retryAfterOf(refused)
+		return d
+	}
+	if e.token == nil {
+		d.Reason = Public
+	}
+	d.Token = e.token
+	d.Set, d.Remove = e.policy.injector.changes(e.token)
+	return d
+}
+
+func retryAfterOf(refused *refusal) time.Duration {
+	if refused.reason != Unavailable {
+		return 0
+	}
+	var unavailable *validation.UnavailableError
+	if errors.As(refused.err, &unavailable) {
+		return max(unavailable.RetryAfter, retryAfter)
+	}
+	return retryAfter
+}
+
+// end records the decision, which is the last step of every walk.
+func (e *evaluation) end(d Decision) {
+	if e.walk == nil {
+		return
+	}
+	step := walk.Step{Package: "authz", Name: "decision: " + d.Reason.String(), Result: walk.Passed}
+	if d.Reason.Outcome() == Deny {
+		step.Result = walk.Failed
+	}
+	if d.Err != nil {
+		step.Detail = d.Err.Error()
+	}
+	e.walk.Add(step)
+}
+
+func (e *evaluation) challenge() challenge {
+	c := challenge{realm: e.policy.cfg.Realm, scopes: e.scopes()}
+	if e.rule != nil {
+		c.acrValues, c.maxAge = e.rule.ACRValues, e.rule.MaxAge
+	}
+	if e.resource != nil {
+		c.resourceMetadata = e.resource.documentURL
+		if len(c.scopes) == 0 {
+			c.scopes = e.resource.scopes
+		}
+	}
+	return c
+}

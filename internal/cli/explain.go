@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bearergate/bearergate/internal/explain"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// onlineWait is how long explain and validate --online wait for the
+// authorization servers to be ready.
+const onlineWait = 10 * time.Second
+
+// The values of explain's --output.
+const (
+	outputText = "text"
+	outputJSON = "json"
+)
+
+func (p program) explainCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "explain", Short: "Walk one request through the code that serve runs", Args: cobra.NoArgs}
+	path := configFlag(cmd)
+	flags := cmd.Flags()
+	token := flags.String("token-file", "", "file with the access token; - is standard input; empty: no token")
+	output := flags.String("output", outputText, "text or json")
+	var r explain.Request
+	flags.StringVar(&r.Method, "method", "GET", "request method")
+	flags.StringVar(&r.Host, "host", "localhost", "request host")
+	flags.StringVar(&r.Path, "path", "/", "request path, with query")
+	flags.StringVar(&r.Rule, "rule", "", "use the rule of this name instead of matching")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *output != outputText && *output != outputJSON {
+			return fmt.Errorf("--output: got %q, want %s or %s", *output, outputText, outputJSON)
+		}
+		var err error
+		if r.Token, err = readToken(*token, cmd.InOrStdin()); err != nil {
+			return failed(err)
+		}
+		walk, err := p.explain(cmd.Context(), *path, r)
+		if err != nil {
+			return failed(err)
+		}
+		return p.show(walk, *output)
+	}
+	return cmd
+}
+
+// readToken reads a token, without the newline that editors add.
+func readToken(file string, stdin io.Reader) (string, error) {
+	switch file {
+	case "":
+		return "", nil
+	case "-":
+		content, err := io.ReadAll(io.LimitReader(stdin, 2*validation.MaxTokenBytes))
+		return strings.TrimSpace(string(content)), err
+	}
+	content, err := os.ReadFile(file)
+	return strings.TrimSpace(string(content)), err
+}
+
+// explain has the service of the file at path decide one request.
+func (p program) explain(ctx context.Context, path string, r explain.Request) (*explain.Walk, error) {
+	cfg, svc, err := p.online(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer svc.Close()
+	for _, i := range cfg.Issuers {
+		r.Issuers = append(r.Issuers, i.Issuer)
+	}
+	return explain.Run(ctx, svc.Checks(), r)
+}
+
+// show prints the walk; a request that was denied is an error of its own, so
+// that scripts can tell it by the status.
+func (p program) show(walk *explain.Walk, output string) error {
+	write := walk.Text
+	if output == outputJSON {
+		write = walk.JSON
+	}
+	if err := write(p.stdout); err != nil {
+		return failed(err)
+	}
+	if !walk.Allowed {
+		return errDenied
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/admin"
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/internal/service"
+)
+
+func (p program) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "serve", Short: "Run the service until SIGTERM or SIGINT, then drain", Args: cobra.NoArgs}
+	path := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		// Before all else: a SIGHUP would end the process. One that comes while it
+		// starts has it reload right after.
+		reload := make(chan os.Signal, 1)
+		signal.Notify(reload, syscall.SIGHUP)
+		defer signal.Stop(reload)
+		return failed(p.serve(cmd.Context(), *path, reload, listeners{}))
+	}
+	return cmd
+}
+
+// serve runs the service of the file at path until ctx ends, then drains. It
+// reloads when the file changes and on every value of reload.
+func (p program) serve(ctx context.Context, path string, reload <-chan os.Signal, open listeners) error {
+	file := service.NewFile(path, func(content []byte) (*config.Config, error) {
+		return config.Parse(path, content, os.LookupEnv)
+	})
+	cfg, err := file.Load()
+	if err != nil {
+		return err
+	}
+	s := p.newServer(cfg)
+	defer s.service.Close()
+	if err := s.prepare(); err != nil {
+		return err
+	}
+
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	go s.service.Watch(background, file, reload, s.reloaded)
+
+	if open, err = open.complete(cfg); err != nil {
+		return err
+	}
+	return s.answer(ctx, open)
+}
+
+// server is one run of serve: the service, and what stands around it.
+type server struct {
+	build   Build
+	started *config.Config // its listen addresses are in use until the end
+
+	logging logSettings
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	service *service.Service
+	checks  *envoy.GRPC
+}
+
+// newServer returns a server that logs and counts, and decides nothing yet.
+func (p program) newServer(cfg *config.Config) *server {
+	s := &server{build: p.build, started: cfg, metrics: metrics.New(p.build.Version, p.build.Commit)}
+	s.logging.set(cfg.Log)
+	s.log = s.logging.logger(p.stderr)
+	s.service = service.New(s.log, s.metrics)
+	return s
+}
+
+// prepare puts the configuration in force, so that the first Check that comes
+// finds it there.
+func (s *server) prepare() error {
+	for _, w := range s.started.Warnings() {
+		s.log.Warn(w)
+	}
+	if err := s.service.Apply(s.started); err != nil {
+		return err
+	}
+	var err error
+	s.checks, err = envoy.NewGRPC(s.started.Envoy(), s.service.Checks(), s.service.Ready, s.log)
+	return err
+}
+
+// reloaded takes over what the service itself does not look at, once it uses
+// another configuration.
+func (s *server) reloaded(cfg *config.Config) {
+	s.logging.set(cfg.Log)
+	if err := s.checks.Update(cfg.Envoy()); err != nil {
+		s.log.Error("changed server settings are not usable, keeping those in use", "error", err)
+	}
+	if inUse := s.started.Server.AdminAddress; cfg.Server.AdminAddress != inUse {
+		s.log.Warn("server.admin_address changed: restart to listen there", "in_use", inUse)
+	}
+}
+
+// listeners are open already; where there is none, the configuration says where
+// to listen.
+type listeners struct{ grpc, admin net.Listener }
+
+// complete opens the listeners that are not open yet.
+func (l listeners) complete(cfg *config.Config) (listeners, error) {
+	var err error
+	if l.grpc == nil {
+		if l.grpc, err = envoy.Listen(cfg.Envoy()); err != nil {
+			return l, err
+		}
+	}
+	if l.admin == nil {
+		if l.admin, err = net.Listen("tcp", cfg.Server.AdminAddress); err != nil {
+			return l, errors.Join(err, l.grpc.Close())
+		}
+	}
+	return l, nil
+}
+
+// answer serves on both listeners until ctx ends or one of them fails.
+func (s *server) answer(ctx context.Context, open listeners) error {
+	pages := s.pages()
+	ended := make(chan error, 2)
+	go func() { ended <- s.checks.Serve(open.grpc) }()
+	go func() { ended <- pages.Serve(open.admin) }()
+	s.log.Info("serving", "grpc_address", open.grpc.Addr().String(),
+		"admin_address", open.admin.Addr().String(), "version", s.build.Version)
+
+	select {
+	case err := <-ended:
+		return errors.Join(err, pages.Close())
+	case <-ctx.Done():
+	}
+	s.log.Info("draining")
+	// The pages go last: they say draining for as long as there is anything to drain.
+	return errors.Join(s.checks.Drain(context.WithoutCancel(ctx), s.service.Expire), pages.Close())
+}
+
+// pages returns the server of the admin address. Its bounds keep a client that
+// stalls from holding a connection for ever.
+func (s *server) pages() *http.Server {
+	return &http.Server{
+		Handler: admin.New(admin.Options{
+			Issuers:  s.service.Issuers,
+			Draining: s.checks.Draining,
+			Metrics:  s.metrics.Handler(s.service),
+			Version:  s.build.Version,
+		}),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+	}
+}

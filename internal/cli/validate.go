@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/internal/service"
+)
+
+func (p program) validateCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "validate", Short: "Check the configuration without listening", Args: cobra.NoArgs}
+	path := configFlag(cmd)
+	online := cmd.Flags().Bool("online", false,
+		"ask the authorization servers too: metadata, keys, our credentials")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return failed(p.validate(cmd.Context(), *path, *online))
+	}
+	return cmd
+}
+
+// validate says whether serve would start with the file at path.
+func (p program) validate(ctx context.Context, path string, online bool) error {
+	cfg, err := config.Load(path, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	if err := p.check(cfg); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, w := range cfg.Warnings() {
+		fmt.Fprintf(p.stderr, "%s: warning: %s\n", path, w)
+	}
+	if online {
+		if err := p.probe(ctx, path); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(p.stdout, "%s: valid\n", path)
+	return nil
+}
+
+// check builds everything that the configuration needs, and starts none of it.
+func (p program) check(cfg *config.Config) error {
+	svc := p.quietService()
+	defer svc.Close()
+	return svc.Check(cfg)
+}
+
+// probe asks the real servers for metadata, keys and the verdict on our
+// credentials.
+func (p program) probe(ctx context.Context, path string) error {
+	_, svc, err := p.online(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer svc.Close()
+	var errs []error
+	for _, tried := range svc.Probe(ctx) {
+		what := fmt.Sprintf("%s: issuer %s: %s", path, tried.Issuer, tried.What)
+		if tried.Err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, tried.Err))
+			continue
+		}
+		fmt.Fprintln(p.stdout, what)
+	}
+	return errors.Join(errs...)
+}
+
+// online starts the service of a file without listening, and gives its
+// authorization servers some time to answer.
+func (p program) online(ctx context.Context, path string) (*config.Config, *service.Service, error) {
+	cfg, err := config.Load(path, os.LookupEnv)
+	if err != nil {
+		return nil, nil, err
+	}
+	svc := p.quietService()
+	if err := svc.Apply(cfg); err != nil {
+		svc.Close()
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	svc.Settle(ctx, onlineWait)
+	return cfg, svc, nil
+}
+
+// quietService is for commands that say themselves what happened.
+func (p program) quietService() *service.Service {
+	return service.New(slog.New(slog.DiscardHandler), metrics.New(p.build.Version, p.build.Commit))
+}

@@ -1,0 +1,20 @@
+package validation
+
+import "time"
+
+// The operations that an Event tells of.
+const (
+	OperationCache         = "cache"         // a look-up
+	OperationIntrospection = "introspection" // a call
+	OperationBreaker       = "breaker"       // the endpoint went down or came up
+)
+
+// Event is what an Issuer did.
+type Event struct {
+	Operation string
+	Issuer    string
+	Cache     string        // of a look-up: jwt, introspection or negative
+	Result    string        // of a look-up: hit, miss or stale; of a call: active, inactive, rejected or error
+	Took      time.Duration // of a call
+	Down      bool          // of the breaker: calls are refused, but for probes
+}
