@@ -32,35 +32,18 @@ func newPolicy(c Config) (*Policy, error) {
 	}
 	p.slashes = c.EncodedSlashes == slashesLiteral
 	p.introspects = slices.ContainsFunc(c.Issuers, func(i IssuerConfig) bool { return i.Introspects })
-	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), c.checkSwitches()}
-	if c.DefaultAccess != accessToken && c.DefaultAccess != accessDeny {
-		errs = append(errs, field.Errorf("default_access", "got %q, want one of %s, %s", c.DefaultAccess, accessToken, accessDeny))
-	}
+	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), field.Check(c)}
 	errs = append(errs, p.addResources(names), p.addRules(), p.checkAmbiguousPaths())
 	p.matchesHosts = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtHosts)
 	return p, errors.Join(errs...)
 }
 
-// The values of Config.AmbiguousPaths and Config.EncodedSlashes.
+// The values of Config.AmbiguousPaths and Config.EncodedSlashes that are not the
+// usual ones.
 const (
-	pathsRefused   = "refuse"
 	pathsAllowed   = "allow"
-	slashesRefused = "refuse"
 	slashesLiteral = "literal"
 )
-
-func (c Config) checkSwitches() error {
-	var errs []error
-	for _, s := range []struct{ path, got, usual, other string }{
-		{"ambiguous_paths", c.AmbiguousPaths, pathsRefused, pathsAllowed},
-		{"encoded_slashes", c.EncodedSlashes, slashesRefused, slashesLiteral},
-	} {
-		if s.got != "" && s.got != s.usual && s.got != s.other {
-			errs = append(errs, field.Errorf(s.path, "got %q, want one of %s, %s", s.got, s.usual, s.other))
-		}
-	}
-	return errors.Join(errs...)
-}
 
 // checkAmbiguousPaths lets them pass only where nobody would be led astray.
 func (p *Policy) checkAmbiguousPaths() error {
@@ -210,7 +193,7 @@ func newRule(r Rule) *rule {
 func (p *Policy) compileRule(r Rule) (*rule, error) {
 	compiled := newRule(r)
 	errs := []error{
-		p.checkNames("issuers", r.Issuers), checkScopes("scopes", r.Scopes),
+		field.Check(r), p.checkNames("issuers", r.Issuers), checkScopes("scopes", r.Scopes),
 		compiled.checkAccess(), compiled.checkMatch(p.slashes), compiled.checkStepUp(),
 	}
 	if r.Name == "" {
@@ -238,12 +221,8 @@ func (p *Policy) compileRule(r Rule) (*rule, error) {
 
 // checkAccess refuses demands that would never be looked at.
 func (r *rule) checkAccess() error {
-	switch r.Access {
-	case accessToken, accessOptional:
+	if r.Access != accessPublic && r.Access != accessDeny {
 		return nil
-	case accessPublic, accessDeny:
-	default:
-		return field.Errorf("access", "got %q, want one of %s, %s, %s, %s", r.Access, accessPublic, accessOptional, accessToken, accessDeny)
 	}
 	var errs []error
 	for _, demand := range []struct {
@@ -313,7 +292,7 @@ func (r *rule) checkStepUp() error {
 			errs = append(errs, field.Errorf(fmt.Sprintf("acr_values[%d]", i), "got %q, want visible ASCII without spaces, \" and \\", acr))
 		}
 	}
-	if r.MaxAge < 0 || r.MaxAge%time.Second != 0 {
+	if r.MaxAge%time.Second != 0 {
 		errs = append(errs, field.Errorf("max_age", "got %s, want whole seconds", r.MaxAge))
 	}
 	return errors.Join(errs...)

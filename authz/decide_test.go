@@ -58,7 +58,7 @@ func newIssuer(t testing.TB, strategy validation.Strategy) (*devissuer.Issuer, *
 	}
 	server, err := discovery.New(discovery.Config{
 		Issuer: as.URL(), NeedKeys: true, NeedIntrospection: true, InsecureHTTP: true, RequestTimeout: time.Second,
-		RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: time.Hour,
+		Intervals: discovery.Intervals{RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: time.Hour},
 	}, discovery.Options{Client: client, Log: log})
 	if err != nil {
 		t.Fatal(err)

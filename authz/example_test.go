@@ -74,7 +74,7 @@ func tokensOf(issuer string) (_ *validation.Set, end func()) {
 	options := discovery.Options{Client: client(), Log: slog.New(slog.DiscardHandler)}
 	server, err := discovery.New(discovery.Config{
 		Issuer: issuer, NeedKeys: true, InsecureHTTP: true, RequestTimeout: 2 * time.Second,
-		RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour,
+		Intervals: discovery.Intervals{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},
 	}, options)
 	if err != nil {
 		panic(err)

@@ -60,25 +60,25 @@ type HeaderValue struct{ Name, Value string }
 // Config is the policy. Audience, issuers and rules are looked at, never
 // guessed: an empty list is never "any" unless a comment says so.
 type Config struct {
-	Realm         string
-	Issuers       []IssuerConfig
-	Headers       map[string]string // upstream header: claim, dots descend
-	ForwardToken  bool
-	DefaultAccess string // token or deny
+	Issuers []IssuerConfig
 
-	AmbiguousPaths string // refuse (also when empty) or allow
-	EncodedSlashes string // refuse (also when empty) or literal
+	Realm          string            `key:"realm" default:"bearergate" doc:"In every challenge."`
+	Headers        map[string]string `key:"headers" default:"x-auth-sub: sub, x-auth-scope: scope, x-auth-client-id: client_id" doc:"Upstream headers and the claims in them; dots descend. A name has at most 5 dashes and underscores, and must not break or re-route a request."`
+	ForwardToken   bool              `key:"forward_token" doc:"Upstreams see Authorization. Else it is removed."`
+	DefaultAccess  string            `key:"default_access" default:"token" oneof:"token|deny" doc:"What holds where no rule matches."`
+	AmbiguousPaths string            `key:"ambiguous_paths,empty" default:"refuse" oneof:"refuse|allow" doc:"Paths that two programs may read in two ways. allow: only where nothing looks at paths."`
+	EncodedSlashes string            `key:"encoded_slashes,empty" default:"refuse" oneof:"refuse|literal" doc:"literal: %2F in a path is a character of its segment, if all upstreams read it so."`
 
-	Rules        []Rule
-	Resources    []Resource
-	ScopeImplies map[string][]string
+	Rules        []Rule              `key:"rules" doc:"The first match wins."`
+	Resources    []Resource          `key:"resources" doc:"Protected resources (RFC 9728), whose metadata is answered for."`
+	ScopeImplies map[string][]string `key:"scope_implies" doc:"Scopes that a scope stands for: {admin: [read, write]}."`
 }
 
 // IssuerConfig is what every token of one issuer must satisfy.
 type IssuerConfig struct {
 	Issuer         string
-	Audience       []string // one of them; empty: the check is switched off
-	RequiredScopes []string // all of them, on top of the rule's
+	Audience       []string `key:"audience,string,required" doc:"A token needs one of them. [] switches the check off: every token of the issuer is taken, whoever it was meant for."`
+	RequiredScopes []string `key:"required_scopes" doc:"All of them, on every request of this issuer, on top of the rule's."`
 
 	ClockSkew   time.Duration // how far ahead of ours its clock may be
 	Introspects bool          // its tokens may be opaque
@@ -86,30 +86,30 @@ type IssuerConfig struct {
 
 // Rule says what holds for the requests that it matches; the first match wins.
 type Rule struct {
-	Name      string        `yaml:"name"`
-	Match     *Match        `yaml:"match"`  // nil: the rule is reached by name only
-	Access    string        `yaml:"access"` // public, optional, token (also when empty) or deny
-	Issuers   []string      `yaml:"issuers"`
-	Audience  []string      `yaml:"audience,string"`
-	Scopes    []string      `yaml:"scopes"`
-	When      string        `yaml:"when"`
-	Resource  string        `yaml:"resource"`
-	ACRValues []string      `yaml:"acr_values"` // RFC 9470, in order of preference
-	MaxAge    time.Duration `yaml:"max_age"`    // RFC 9470; zero: none
+	Name      string        `key:"name,required" doc:"Unique."`
+	Match     *Match        `key:"match" doc:"Absent: the rule is reached by name only."`
+	Access    string        `key:"access,empty" default:"token" oneof:"public|optional|token|deny" doc:"public: no token is looked at. optional: none is fine, a bad one is not."`
+	Issuers   []string      `key:"issuers" doc:"Configured issuers whose tokens pass. Empty: all."`
+	Audience  []string      `key:"audience,string" doc:"Instead of the issuer's."`
+	Scopes    []string      `key:"scopes" doc:"All of them."`
+	When      string        `key:"when" doc:"A condition in CEL, checked at load."`
+	Resource  string        `key:"resource" doc:"The entry of resources that the requests belong to, instead of matching."`
+	ACRValues []string      `key:"acr_values" doc:"The token's acr must be one of them (RFC 9470); in order of preference."`
+	MaxAge    time.Duration `key:"max_age" default:"0s" min:"0s" doc:"How long ago the user was authenticated at most, in whole seconds (RFC 9470). 0s: not asked."`
 }
 
 // Match is met when each list that is given has a member that fits.
 type Match struct {
-	Paths   []string `yaml:"paths"`
-	Methods []string `yaml:"methods"`
-	Hosts   []string `yaml:"hosts"`
+	Paths   []string `key:"paths" doc:"Patterns: * is one segment, ** at the end any number of them."`
+	Methods []string `key:"methods" doc:"In upper case."`
+	Hosts   []string `key:"hosts" doc:"Host names, without port and wildcard."`
 
-	IgnoreCase bool `yaml:"ignore_case"` // of ASCII letters in paths
+	IgnoreCase bool `key:"ignore_case" doc:"Of ASCII letters in paths: for upstreams that do."`
 }
 
 // Resource is a protected resource of RFC 9728.
 type Resource struct {
-	Resource        string   `yaml:"resource"`
-	ScopesSupported []string `yaml:"scopes_supported"`
-	Issuers         []string `yaml:"issuers"` // empty: all configured ones
+	Resource        string   `key:"resource,required" doc:"The resource identifier, an https URL; http for loopback hosts."`
+	ScopesSupported []string `key:"scopes_supported" doc:"In the document, and in challenges where nothing else is demanded."`
+	Issuers         []string `key:"issuers" doc:"authorization_servers of the document. Empty: all configured ones."`
 }

@@ -46,18 +46,7 @@ func (c Config) Validate() error {
 	for _, e := range c.endpoints() {
 		errs = append(errs, c.checkURL(e.name, e.configured))
 	}
-	for _, d := range []struct {
-		path  string
-		value time.Duration
-	}{
-		{"jwks.refresh_interval", c.RefreshInterval},
-		{"jwks.min_refresh_interval", c.MinRefreshInterval},
-		{"jwks.max_stale", c.MaxStale},
-	} {
-		if d.value <= 0 {
-			errs = append(errs, field.Errorf(d.path, "got %s, want more than 0s", d.value))
-		}
-	}
+	errs = append(errs, field.Check(c), field.Under("jwks", field.Check(c.Intervals)))
 	return errors.Join(errs...)
 }
 
@@ -175,7 +164,7 @@ func (s *Server) Inherit(before *Server) {
 // purpose. Only when and how often something is fetched may differ.
 func (c Config) SameTrust(d Config) bool {
 	for _, each := range []*Config{&c, &d} {
-		each.RequestTimeout, each.RefreshInterval, each.MinRefreshInterval, each.MaxStale = 0, 0, 0, 0
+		each.RequestTimeout, each.Intervals = 0, Intervals{}
 	}
 	return c == d
 }

@@ -128,7 +128,7 @@ func key(t *testing.T, id string) jose.JSONWebKey {
 func (s *as) config() Config {
 	return Config{
 		Issuer: s.URL, NeedKeys: true, InsecureHTTP: true, RequestTimeout: time.Second,
-		RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: 24 * time.Hour,
+		Intervals: Intervals{RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: 24 * time.Hour},
 	}
 }
 
@@ -834,7 +834,7 @@ func TestLastGoodKeysStay(t *testing.T) { // J-11, L-06
 }
 
 func TestMaxAgeShortensOnly(t *testing.T) {
-	s := server(t, Config{Issuer: "https://as", RequestTimeout: time.Second, RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: time.Hour}, Options{})
+	s := server(t, Config{Issuer: "https://as", RequestTimeout: time.Second, Intervals: Intervals{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: time.Hour}}, Options{})
 	for value, want := range map[string]time.Duration{
 		"":                          5 * time.Minute,
 		"max-age=60":                time.Minute,

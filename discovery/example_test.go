@@ -23,13 +23,13 @@ func Example() {
 	defer stop()
 
 	server, err := discovery.New(discovery.Config{
-		Issuer:             as.URL(),
-		NeedKeys:           true,
-		InsecureHTTP:       true, // for this one, which listens on loopback
-		RequestTimeout:     2 * time.Second,
-		RefreshInterval:    5 * time.Minute,
-		MinRefreshInterval: 15 * time.Second,
-		MaxStale:           24 * time.Hour,
+		Issuer:         as.URL(),
+		NeedKeys:       true,
+		InsecureHTTP:   true, // for this one, which listens on loopback
+		RequestTimeout: 2 * time.Second,
+		Intervals: discovery.Intervals{
+			RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour,
+		},
 	}, discovery.Options{Client: client(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		panic(err)

@@ -21,30 +21,37 @@ var (
 
 // Config is where one authorization server is and what is needed of it.
 type Config struct {
-	Issuer string // compared byte for byte
+	Issuer string `key:"issuer,required" doc:"The issuer identifier, compared byte for byte."`
 
-	// MetadataURL is where the metadata is fetched, and nowhere else; empty: at
-	// the well-known places of the issuer.
-	MetadataURL string
+	MetadataURL string `key:"metadata_url" doc:"Where the metadata is fetched, and nowhere else; its issuer must still be this one. Empty: at the well-known places of the issuer."`
 
 	// Overrides of what discovery would find. With every needed one given, no
 	// discovery takes place.
-	JWKSURI, IntrospectionEndpoint, TokenEndpoint string
+	JWKSURI               string `key:"jwks_uri" doc:"Where the keys are, instead of what is discovered."`
+	IntrospectionEndpoint string `key:"introspection_endpoint" doc:"Instead of the discovered one. With every needed endpoint given, no discovery takes place."`
+	TokenEndpoint         string `key:"token_endpoint" doc:"Of client_auth_method bearer, instead of the discovered one."`
+
+	CAFile       string `key:"ca_file" doc:"Trust anchors for the authorization server, PEM; re-read when it changes. Empty: those of the system."`
+	InsecureHTTP bool   `key:"insecure_http" doc:"Allow http:// for loopback addresses. Never use it in production."`
 
 	NeedKeys, NeedIntrospection, NeedToken bool
 
 	MutualTLS bool // a client certificate is presented: RFC 8705 §5 has endpoints for that
 
-	// Whom the client of [Options] trusts, and what it presents. They are here to
-	// be compared: what was fetched under other anchors is not inherited.
-	CAFile, ClientCertFile, ClientKeyFile string
+	// What the client of [Options] presents. They are here, as CAFile is, to be
+	// compared: what was fetched in another trust is not inherited.
+	ClientCertFile, ClientKeyFile string
 
 	RequestTimeout time.Duration // of one call
-	InsecureHTTP   bool          // allow http:// for loopback addresses
 
-	RefreshInterval    time.Duration // of metadata and keys
-	MinRefreshInterval time.Duration // between fetches caused by unknown key IDs
-	MaxStale           time.Duration // how long the last good keys and metadata serve
+	Intervals
+}
+
+// Intervals is how metadata and keys are kept fresh.
+type Intervals struct {
+	RefreshInterval    time.Duration `key:"refresh_interval" default:"5m" above:"0s" doc:"How often metadata and keys are fetched: a key that left the JWKS stops working within this time."`
+	MinRefreshInterval time.Duration `key:"min_refresh_interval" default:"15s" above:"0s" doc:"Between fetches caused by unknown key IDs."`
+	MaxStale           time.Duration `key:"max_stale" default:"24h" above:"0s" doc:"How long the last good keys and metadata serve while none can be fetched."`
 }
 
 // Metadata is what is used of the metadata document (RFC 8414 §2), overrides

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/bearergate/bearergate/authz"
-	"github.com/bearergate/bearergate/envoy/config"
+	chains "github.com/bearergate/bearergate/envoy/config"
 )
 
 var (
@@ -69,7 +69,7 @@ func TestFilter(t *testing.T) {
 	if err := yaml.Unmarshal([]byte(shown), &got); err != nil || len(got) != 1 {
 		t.Fatalf("got %d filters, want 1: %v", len(got), err)
 	}
-	chain, err := config.File("envoy.yaml")
+	chain, err := chains.File("envoy.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

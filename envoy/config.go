@@ -17,22 +17,19 @@ import (
 
 // Config is how Envoy reaches the service.
 type Config struct {
-	GRPCAddress     string // host:port, or unix:///path
-	TLS             *TLSConfig
-	DrainDelay      time.Duration // keep serving this long after readiness turned false
-	ShutdownTimeout time.Duration // then let calls under way end for this long
+	GRPCAddress     string        `key:"grpc_address" default:":9191" doc:"Where Envoy asks: host:port, or unix:///path."`
+	TLS             *TLSConfig    `key:"tls" doc:"Absent: Envoy is answered in plain text."`
+	DrainDelay      time.Duration `key:"drain_delay" default:"0s" min:"0s" doc:"Keep serving this long after readiness turned false."`
+	ShutdownTimeout time.Duration `key:"shutdown_timeout" default:"15s" above:"0s" doc:"Then let calls under way end for this long."`
 }
 
 // TLSConfig names files that are re-read when they change.
 type TLSConfig struct {
-	CertFile     string
-	KeyFile      string
-	ClientCAFile string // then Envoy must present a certificate of one of these
+	CertFile     string `key:"cert_file,required" doc:"PEM certificate chain; re-read when it changes."`
+	KeyFile      string `key:"key_file,required" doc:"Its PEM private key; re-read when it changes."`
+	ClientCAFile string `key:"client_ca_file" doc:"PEM certificates, of one of which Envoy must present one; re-read when it changes."`
 
-	// AllowedClientSANs are the DNS or URI names (SPIFFE IDs), compared exactly,
-	// of which a client certificate must have one; empty: any that ClientCAFile
-	// vouches for.
-	AllowedClientSANs []string
+	AllowedClientSANs []string `key:"allowed_client_sans" doc:"DNS or URI names (SPIFFE IDs), compared exactly, of which a client certificate must have one. Empty: any that client_ca_file vouches for."`
 }
 
 // Validate reports every mistake at once, each a [*field.Error] with the key of
@@ -42,12 +39,7 @@ func (c Config) Validate() error {
 	if err := checkAddress(c.GRPCAddress); err != nil {
 		errs = append(errs, field.Errorf("server.grpc_address", "got %q, %w", c.GRPCAddress, err))
 	}
-	if c.DrainDelay < 0 {
-		errs = append(errs, field.Errorf("server.drain_delay", "got %s, want 0s or more", c.DrainDelay))
-	}
-	if c.ShutdownTimeout <= 0 {
-		errs = append(errs, field.Errorf("server.shutdown_timeout", "got %s, want more than 0s", c.ShutdownTimeout))
-	}
+	errs = append(errs, field.Under("server", field.Check(c)))
 	if c.TLS != nil {
 		errs = append(errs, field.Under("server.tls", c.TLS.validate()))
 	}

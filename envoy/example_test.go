@@ -16,6 +16,7 @@ import (
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/devissuer"
+	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -32,7 +33,7 @@ func Example() {
 
 	ctx, quiet := context.Background(), slog.New(slog.DiscardHandler)
 	cfg := envoy.Config{GRPCAddress: "127.0.0.1:0", ShutdownTimeout: time.Second}
-	checks := envoy.NewServer(nil, quiet)
+	checks := envoy.NewServer(observe.Observer[envoy.Event]{}, quiet)
 	server, err := envoy.NewGRPC(cfg, checks, func() error { return nil }, quiet)
 	if err != nil {
 		panic(err)
@@ -93,7 +94,7 @@ func policyOf(issuer string) (_ *authz.Policy, end func()) {
 	options := discovery.Options{Client: client(), Log: slog.New(slog.DiscardHandler)}
 	published, err := discovery.New(discovery.Config{
 		Issuer: issuer, NeedKeys: true, InsecureHTTP: true, RequestTimeout: 2 * time.Second,
-		RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour,
+		Intervals: discovery.Intervals{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},
 	}, options)
 	if err != nil {
 		panic(err)

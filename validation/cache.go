@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/bearergate/bearergate/internal/bytesize"
 )
 
 // digest identifies a token in a cache: a full hash over the issuer's
@@ -66,8 +68,8 @@ func newCache(cfg CacheConfig, seed digest) *cache {
 // shares splits the bounds between answers for and against tokens.
 func (c CacheConfig) shares() (entries [2]int, bytes [2]int64) {
 	against := max(1, c.MaxEntries/negativeShare)
-	bytesAgainst := c.MaxBytes / negativeShare
-	return [2]int{max(1, c.MaxEntries-against), against}, [2]int64{c.MaxBytes - bytesAgainst, bytesAgainst}
+	bytesAgainst := int64(c.MaxBytes) / negativeShare
+	return [2]int{max(1, c.MaxEntries-against), against}, [2]int64{int64(c.MaxBytes) - bytesAgainst, bytesAgainst}
 }
 
 func (c *cache) digest(token string) digest {
@@ -132,7 +134,7 @@ func (c *cache) sweep(now time.Time) {
 }
 
 func (c *cache) resize(maxEntries int, maxBytes int64) {
-	entries, bytes := CacheConfig{MaxEntries: maxEntries, MaxBytes: maxBytes}.shares()
+	entries, bytes := CacheConfig{MaxEntries: maxEntries, MaxBytes: bytesize.Size(maxBytes)}.shares()
 	c.positives.resize(entries[0], bytes[0])
 	c.negatives.resize(entries[1], bytes[1])
 }

@@ -2,10 +2,9 @@ package validation
 
 import (
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/field"
 )
@@ -46,81 +45,59 @@ const (
 )
 
 // minCacheBytes is for one issuer.
-const minCacheBytes = 1 << 20
-
-// maxClockSkew bounds the leeway: RFC 9068 §4 allows "no more than a few minutes".
-const maxClockSkew = 5 * time.Minute
+const minCacheBytes = bytesize.MiB
 
 // Algorithms returns the signature algorithms that can be configured: the
 // asymmetric ones, and nothing else (J-03).
-func Algorithms() []string {
-	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
-}
+func Algorithms() []string { return field.Allowed[Config]("algorithms") }
 
 // Config is how the tokens of one issuer are validated. The zero value is not
 // valid: nothing here means "any".
 type Config struct {
-	Issuer   string // compared byte for byte
-	Strategy Strategy
+	Issuer   string   // compared byte for byte
+	Strategy Strategy `key:"token_validation" default:"jwt" oneof:"jwt|introspection|both" doc:"jwt: locally, with the issuer's keys. introspection: by asking the issuer, JWTs too. both: JWTs locally, anything else by asking."`
 
 	// How we authenticate to the introspection endpoint.
-	ClientID         string
-	ClientSecret     Secret
-	ClientSecretFile string
-	ClientAuthMethod string
-	ClientKeyFile    string
-	ClientKeyID      string
-	ClientCertFile   string
-	ClientScopes     []string // of the token that ClientAuthMethod bearer asks for
+	ClientID         string   `key:"client_id" doc:"Needed where the issuer is asked, unless client_auth_method is none."`
+	ClientSecret     Secret   `key:"client_secret" doc:"Needed by client_secret_basic, client_secret_post and bearer, here or in client_secret_file."`
+	ClientSecretFile string   `key:"client_secret_file" doc:"Instead of client_secret; re-read when it changes. One newline at the end is cut off."`
+	ClientAuthMethod string   `key:"client_auth_method,empty" default:"client_secret_basic" oneof:"client_secret_basic|client_secret_post|private_key_jwt|tls_client_auth|bearer|none" doc:"How we authenticate where the issuer is asked."`
+	ClientKeyFile    string   `key:"client_key_file" doc:"PEM private key of private_key_jwt and tls_client_auth; re-read when it changes."`
+	ClientKeyID      string   `key:"client_key_id" doc:"kid of the assertion of private_key_jwt."`
+	ClientCertFile   string   `key:"client_cert_file" doc:"PEM certificate chain of tls_client_auth; re-read when it changes."`
+	ClientScopes     []string `key:"client_scopes" doc:"Scopes of the token that bearer asks for."`
 
-	IntrospectionResponse string
-	Algorithms            []string
-	AccessTokenType       string
-	RequireTokenType      bool // introspection answers must say token_type
-	ClockSkew             time.Duration
-	RequestTimeout        time.Duration // of one call to the issuer
-	OpaqueTokenPrefix     string
-	InsecureHTTP          bool
-	CAFile                string
-	Cache                 CacheConfig
+	IntrospectionResponse string `key:"introspection_response,empty" default:"json" oneof:"json|jwt" doc:"jwt: answers are signed (RFC 9701)."`
+
+	// The asymmetric ones, and nothing else (J-03).
+	Algorithms []string `key:"algorithms" default:"all" min:"1" oneof:"RS256|RS384|RS512|PS256|PS384|PS512|ES256|ES384|ES512|EdDSA|Ed25519" doc:"Signature algorithms that are accepted."`
+
+	AccessTokenType   string        `key:"access_token_type" default:"compatible" oneof:"compatible|rfc9068|any" doc:"rfc9068: typ must be at+jwt, with all claims of RFC 9068 §2.2. any: the marks of ID tokens are not looked at, for dex."`
+	RequireTokenType  bool          `key:"require_token_type" doc:"Introspection answers must say token_type: some servers tell refresh and ID tokens apart in no other way."`
+	ClockSkew         time.Duration `key:"clock_skew" default:"30s" min:"0s" max:"5m" doc:"How far the clocks of issuer and gateway may differ."` // RFC 9068 §4: "no more than a few minutes"
+	RequestTimeout    time.Duration `key:"request_timeout" default:"2s" above:"0s" doc:"Of one call to the authorization server."`
+	OpaqueTokenPrefix string        `key:"opaque_token_prefix" doc:"With several introspecting issuers: which opaque tokens are this issuer's."`
+
+	InsecureHTTP bool
+	CAFile       string
+	Cache        CacheConfig
 }
 
 // CacheConfig bounds what is remembered of validated tokens.
 type CacheConfig struct {
-	MaxEntries   int           // of verified JWTs and introspection answers together
-	MaxBytes     int64         // of all of them, by estimate
-	TTL          time.Duration // never past exp; 0 switches all caching off
-	NegativeTTL  time.Duration // of answers against a token; 0 switches these off
-	StaleIfError time.Duration // past TTL, never past exp, while the issuer is down
+	MaxEntries   int           `key:"max_entries" default:"100000" doc:"Of verified JWTs and introspection answers together, shared out evenly among the issuers."`
+	MaxBytes     bytesize.Size `key:"max_bytes" default:"256MiB" doc:"Of all entries together, by estimate. What is expired goes within 20 s."`
+	TTL          time.Duration `key:"ttl" default:"60s" min:"0s" doc:"Upper bound; never past the token's exp. 0s switches all caching off."`
+	NegativeTTL  time.Duration `key:"negative_ttl" default:"5s" min:"0s" doc:"Of answers against a token. 0s: they are not remembered."`
+	StaleIfError time.Duration `key:"stale_if_error" default:"0s" min:"0s" doc:"How long past ttl, never past exp, an answer serves while the authorization server is down."`
 }
 
 // Validate reports every mistake at once, each a [*field.Error] with the key
 // of the configuration file. URLs are the business of the discovery room.
 func (c Config) Validate() error {
-	errs := []error{
-		oneOf("token_validation", string(c.Strategy), string(StrategyJWT), string(StrategyIntrospection), string(StrategyBoth)),
-		oneOf("access_token_type", c.AccessTokenType, TypeCompatible, TypeRFC9068, TypeAny),
-		c.checkAlgorithms(),
-		between("clock_skew", c.ClockSkew, 0, maxClockSkew),
-		c.checkPrefix(),
-		c.Cache.validate(),
-	}
-	if c.RequestTimeout <= 0 {
-		errs = append(errs, field.Errorf("request_timeout", "got %s, want more than 0s", c.RequestTimeout))
-	}
+	errs := []error{field.Check(c), c.checkPrefix(), field.Under("cache", c.Cache.validate())}
 	if c.Strategy.introspects() {
 		errs = append(errs, c.checkIntrospection())
-	}
-	return errors.Join(errs...)
-}
-
-func (c Config) checkAlgorithms() error {
-	if len(c.Algorithms) == 0 {
-		return field.Errorf("algorithms", "got none, want at least one of %s", strings.Join(Algorithms(), ", "))
-	}
-	var errs []error
-	for _, alg := range c.Algorithms {
-		errs = append(errs, oneOf("algorithms", alg, Algorithms()...))
 	}
 	return errors.Join(errs...)
 }
@@ -137,10 +114,12 @@ func (c Config) checkPrefix() error {
 }
 
 func (c Config) checkIntrospection() error {
-	errs := []error{
-		oneOf("introspection_response", c.IntrospectionResponse, ResponseJSON, ResponseJWT),
-		oneOf("client_auth_method", c.ClientAuthMethod, AuthBasic, AuthPost, AuthPrivateKeyJWT, AuthTLS, AuthBearer, AuthNone),
-		c.checkSecret(),
+	errs := []error{c.checkSecret()}
+	if c.IntrospectionResponse == "" {
+		errs = append(errs, field.Errorf("introspection_response", "missing: want %s or %s", ResponseJSON, ResponseJWT))
+	}
+	if c.ClientAuthMethod == "" {
+		errs = append(errs, field.Errorf("client_auth_method", "missing: %s sends none", AuthNone))
 	}
 	if c.ClientID == "" {
 		switch {
@@ -171,37 +150,12 @@ func (c Config) checkSecret() error {
 }
 
 func (c CacheConfig) validate() error {
-	errs := []error{
-		atLeastZero("cache.ttl", c.TTL),
-		atLeastZero("cache.negative_ttl", c.NegativeTTL),
-		atLeastZero("cache.stale_if_error", c.StaleIfError),
-	}
+	errs := []error{field.Check(c)}
 	if c.MaxEntries < 1 && c.TTL > 0 {
-		errs = append(errs, field.Errorf("cache.max_entries", "got %d, want at least 1 (cache.ttl 0s switches the cache off)", c.MaxEntries))
+		errs = append(errs, field.Errorf("max_entries", "got %d, want at least 1 (cache.ttl 0s switches the cache off)", c.MaxEntries))
 	}
 	if c.MaxBytes < minCacheBytes && c.TTL > 0 {
-		errs = append(errs, field.Errorf("cache.max_bytes", "got %d bytes, want at least 1MiB (cache.ttl 0s switches the cache off)", c.MaxBytes))
+		errs = append(errs, field.Errorf("max_bytes", "got %d bytes, want at least 1MiB (cache.ttl 0s switches the cache off)", c.MaxBytes))
 	}
 	return errors.Join(errs...)
-}
-
-func oneOf(path, got string, want ...string) error {
-	if slices.Contains(want, got) {
-		return nil
-	}
-	return field.Errorf(path, "got %q, want one of %s", got, strings.Join(want, ", "))
-}
-
-func between(path string, got, least, most time.Duration) error {
-	if got >= least && got <= most {
-		return nil
-	}
-	return field.Errorf(path, "got %s, want %s to %s", got, least, most)
-}
-
-func atLeastZero(path string, got time.Duration) error {
-	if got >= 0 {
-		return nil
-	}
-	return field.Errorf(path, "got %s, want 0s or more", got)
 }

@@ -80,7 +80,7 @@ func Example() {
 func publishedBy(issuer string) (_ *discovery.Server, end func()) {
 	server, err := discovery.New(discovery.Config{
 		Issuer: issuer, NeedKeys: true, NeedIntrospection: true, InsecureHTTP: true, RequestTimeout: 2 * time.Second,
-		RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour,
+		Intervals: discovery.Intervals{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},
 	}, discovery.Options{Client: client(), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		panic(err)

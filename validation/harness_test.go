@@ -34,7 +34,7 @@ func against(t *testing.T, url string, change func(*validation.Config)) *validat
 	}
 	server, err := discovery.New(discovery.Config{
 		Issuer: url, NeedIntrospection: true, InsecureHTTP: true, RequestTimeout: time.Second,
-		RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: time.Hour,
+		Intervals: discovery.Intervals{RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: time.Hour},
 	}, discovery.Options{Client: client, Log: log})
 	if err != nil {
 		t.Fatal(err)

@@ -97,10 +97,10 @@ func jwsError(err error) error {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	kind := ErrMalformed
-	switch e.Kind { //nolint:errorlint // a sentinel as it is
-	case strictjws.ErrAlgorithm:
+	switch {
+	case errors.Is(err, strictjws.ErrAlgorithm):
 		kind = ErrUnsupportedAlgorithm
-	case strictjws.ErrSignature:
+	case errors.Is(err, strictjws.ErrSignature):
 		kind = ErrSignature
 	}
 	if e.Detail == "" {

@@ -74,7 +74,7 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	t.Cleanup(client.CloseIdleConnections)
 	b.server, err = discovery.New(discovery.Config{
 		Issuer: url, NeedKeys: true, NeedIntrospection: true, NeedToken: true, InsecureHTTP: true, RequestTimeout: time.Second,
-		RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: 24 * time.Hour,
+		Intervals: discovery.Intervals{RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: 24 * time.Hour},
 	}, discovery.Options{Client: client, Log: log, Now: b.now})
 	if err != nil {
 		t.Fatal(err)

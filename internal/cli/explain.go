@@ -73,7 +73,7 @@ func (p program) explain(ctx context.Context, path string, r explain.Request) (*
 	}
 	defer svc.Close()
 	for _, i := range cfg.Issuers {
-		r.Issuers = append(r.Issuers, i.Issuer)
+		r.Issuers = append(r.Issuers, i.Discovery.Issuer)
 	}
 	return explain.Run(ctx, svc.Checks(), r)
 }

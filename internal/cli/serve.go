@@ -91,7 +91,7 @@ func (s *server) prepare() error {
 		return err
 	}
 	var err error
-	s.checks, err = envoy.NewGRPC(s.started.Envoy(), s.service.Checks(), s.service.Ready, s.log)
+	s.checks, err = envoy.NewGRPC(s.started.Server.Envoy, s.service.Checks(), s.service.Ready, s.log)
 	return err
 }
 
@@ -99,7 +99,7 @@ func (s *server) prepare() error {
 // another configuration.
 func (s *server) reloaded(cfg *config.Config) {
 	s.logging.set(cfg.Log)
-	if err := s.checks.Update(cfg.Envoy()); err != nil {
+	if err := s.checks.Update(cfg.Server.Envoy); err != nil {
 		s.log.Error("changed server settings are not usable, keeping those in use", "error", err)
 	}
 	if inUse := s.started.Server.AdminAddress; cfg.Server.AdminAddress != inUse {
@@ -115,7 +115,7 @@ type listeners struct{ grpc, admin net.Listener }
 func (l listeners) complete(cfg *config.Config) (listeners, error) {
 	var err error
 	if l.grpc == nil {
-		if l.grpc, err = envoy.Listen(cfg.Envoy()); err != nil {
+		if l.grpc, err = envoy.Listen(cfg.Server.Envoy); err != nil {
 			return l, err
 		}
 	}

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	assertionType     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" //nolint:gosec // RFC 7523 §2.2, no secret
+	//nolint:gosec // RFC 7523 §2.2, no secret
+	assertionType     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	assertionLifetime = time.Minute
 )
 

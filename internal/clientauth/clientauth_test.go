@@ -115,7 +115,8 @@ func TestWhatACallGets(t *testing.T) {
 // TestSecretIsAskedAtEachCall: it may have been rotated.
 func TestSecretIsAskedAtEachCall(t *testing.T) {
 	secret := "old"
-	m := method(t, clientauth.Config{Method: clientauth.Post, ClientID: "gate", Secret: func() string { return secret }}, clientauth.Options{})
+	c := clientauth.Config{Method: clientauth.Post, ClientID: "gate", Secret: func() string { return secret }}
+	m := method(t, c, clientauth.Options{})
 	authenticate(t, m)
 	secret = "new"
 	if got := authenticate(t, m).Form.Get("client_secret"); got != "new" {
@@ -219,14 +220,16 @@ func TestBearer(t *testing.T) {
 		fmt.Fprint(w, `{"error":"invalid_scope","error_description":"of the secret s3cret"}`)
 	}))
 	defer refused.Close()
-	m = method(t, c, clientauth.Options{Client: http.DefaultClient, TokenEndpoint: func() (string, error) { return refused.URL, nil }})
+	endpoint = func() (string, error) { return refused.URL, nil }
+	m = method(t, c, clientauth.Options{Client: http.DefaultClient, TokenEndpoint: endpoint})
 	err = m.Authenticate(t.Context(), http.Header{}, url.Values{})
 	if err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), "invalid_scope") {
 		t.Errorf("got %v", err)
 	}
 
 	nowhere := errors.New("not discovered yet")
-	m = method(t, c, clientauth.Options{Client: http.DefaultClient, TokenEndpoint: func() (string, error) { return "", nowhere }})
+	endpoint = func() (string, error) { return "", nowhere }
+	m = method(t, c, clientauth.Options{Client: http.DefaultClient, TokenEndpoint: endpoint})
 	header := http.Header{}
 	if err := m.Authenticate(context.Background(), header, url.Values{}); !errors.Is(err, nowhere) || len(header) > 0 {
 		t.Errorf("got %v and %v", err, header)
@@ -238,7 +241,9 @@ func TestCertificate(t *testing.T) { // RFC 8705 §2
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"gate"}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"gate"},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 
 	"github.com/bearergate/bearergate/envoy"
@@ -12,7 +11,7 @@ import (
 	"github.com/bearergate/bearergate/validation"
 )
 
-// settle moves auth into Issuers, and returns every mistake that is not one of
+// settle moves auth into Issuers, completes what each room needs, and returns every mistake that is not one of
 // form.
 func (c *Config) settle() error {
 	var errs []error
@@ -24,7 +23,9 @@ func (c *Config) settle() error {
 	case len(c.Issuers) == 0:
 		errs = append(errs, field.Errorf("auth", "missing: an authorization server is needed, here or under issuers"))
 	}
-	errs = append(errs, c.checkServer(), c.checkLog(), c.checkIssuers(), c.checkCache(), c.Envoy().Validate(), c.rename(c.Authz().Validate()), c.checkFiles())
+	c.assemble()
+	errs = append(errs, c.checkServer(), field.Under("log", field.Check(c.Log)), c.checkIssuers(), c.checkCache(),
+		c.Server.Envoy.Validate(), c.rename(c.Authz.Validate()), c.checkFiles())
 	return errors.Join(errs...)
 }
 
@@ -32,7 +33,7 @@ func (c *Config) checkServer() error {
 	if err := envoy.CheckTCP(c.Server.AdminAddress, "host:port"); err != nil {
 		return field.Errorf("server.admin_address", "got %q, %w", c.Server.AdminAddress, err)
 	}
-	if sharePort(c.Server.GRPCAddress, c.Server.AdminAddress) {
+	if sharePort(c.Server.Envoy.GRPCAddress, c.Server.AdminAddress) {
 		return field.Errorf("server.admin_address", "is the gRPC address too: health and metrics need an address of their own")
 	}
 	return nil
@@ -54,30 +55,17 @@ func sharePort(a, b string) bool {
 
 func isWildcard(ip net.IP) bool { return ip == nil || ip.IsUnspecified() }
 
-func (c *Config) checkLog() error {
-	var errs []error
-	if levels := []string{"debug", "info", "warn", "error"}; !slices.Contains(levels, c.Log.Level) {
-		errs = append(errs, field.Errorf("log.level", "got %q, want one of %s", c.Log.Level, strings.Join(levels, ", ")))
-	}
-	if formats := []string{"json", "text"}; !slices.Contains(formats, c.Log.Format) {
-		errs = append(errs, field.Errorf("log.format", "got %q, want one of %s", c.Log.Format, strings.Join(formats, ", ")))
-	}
-	return errors.Join(errs...)
-}
-
 func (c *Config) checkIssuers() error {
 	var errs []error
 	var all []validation.Config
 	for n, i := range c.Issuers {
-		if i.Type != "oauth" {
-			errs = append(errs, field.Errorf(c.issuerPath(n)+".type", "got %q, want oauth", i.Type))
+		errs = append(errs, field.Under(c.issuerPath(n), field.Check(i)))
+		if i.Authz.Audience == nil {
+			errs = append(errs, field.Errorf(c.issuerPath(n)+".audience",
+				"missing: name what the tokens must be meant for, or write [] to switch the check off"))
 		}
-		if i.Audience == nil {
-			errs = append(errs, field.Errorf(c.issuerPath(n)+".audience", "missing: name what the tokens must be meant for, or write [] to switch the check off"))
-		}
-		d, v := c.Discovery(n), c.Validation(n)
-		errs = append(errs, c.own(n, d.Validate()), c.own(n, v.Validate()))
-		all = append(all, v)
+		errs = append(errs, c.own(n, i.Discovery.Validate()), c.own(n, i.Validation.Validate()))
+		all = append(all, i.Validation)
 	}
 	return errors.Join(append(errs, c.rename(validation.Distinct(all...)))...)
 }
@@ -134,10 +122,10 @@ func (c *Config) rename(err error) error {
 // checkFiles wants every named file to be usable: "valid" means "would start".
 func (c *Config) checkFiles() error {
 	var errs []error
-	for n := range c.Issuers {
-		errs = append(errs, c.own(n, c.Validation(n).CheckFiles()))
+	for n, i := range c.Issuers {
+		errs = append(errs, c.own(n, i.Validation.CheckFiles()))
 	}
-	return errors.Join(append(errs, c.Envoy().CheckFiles())...)
+	return errors.Join(append(errs, c.Server.Envoy.CheckFiles())...)
 }
 
 // Warnings says what is allowed and unsafe.
@@ -145,17 +133,17 @@ func (c *Config) Warnings() []string {
 	var all []string
 	for n, i := range c.Issuers {
 		at := c.issuerPath(n)
-		if i.InsecureHTTP {
+		if i.Discovery.InsecureHTTP {
 			all = append(all, at+".insecure_http: http:// is allowed for loopback hosts; never use it in production")
 		}
-		if len(i.Audience) == 0 {
+		if len(i.Authz.Audience) == 0 {
 			all = append(all, at+".audience: the check is switched off: every token of the issuer is taken, whoever it was meant for")
 		}
 	}
-	if c.ForwardToken {
+	if c.Authz.ForwardToken {
 		all = append(all, "forward_token: upstreams get the client's token and could use it elsewhere")
 	}
-	for _, w := range c.Authz().Warnings() {
+	for _, w := range c.Authz.Warnings() {
 		if rest, ok := strings.CutPrefix(w, "issuers[0]"); ok && c.single {
 			w = "auth" + rest
 		}

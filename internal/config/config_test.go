@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bearergate/bearergate/authz"
-	"github.com/bearergate/bearergate/internal/bytesize"
+	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/strictfile"
+	"github.com/bearergate/bearergate/validation"
 )
 
 func env(name string) (string, bool) {
@@ -62,7 +63,7 @@ func TestFormatsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i := want.Issuers[0]; i.ClientSecret.Reveal() != "s3$cret${X}" || i.Audience[0] != "mcp-proxy" || i.ClockSkew != 30*time.Second {
+	if i := want.Issuers[0]; i.Validation.ClientSecret.Reveal() != "s3$cret${X}" || i.Authz.Audience[0] != "mcp-proxy" || i.Authz.ClockSkew != 30*time.Second {
 		t.Errorf("got %+v", i)
 	}
 	const mark = "\uFEFF"
@@ -127,16 +128,16 @@ func TestEveryKey(t *testing.T) {
 	}
 	want := authz.Rule{
 		Name: "r", Match: &authz.Match{Paths: []string{"/a/**"}, Methods: []string{"GET"}, Hosts: []string{"A.example.com"}},
-		Issuers: []string{"https://a.example.com"}, Audience: []string{"one"}, Scopes: []string{"s"}, When: `claims.t.matches("^x$")`,
+		Issuers: []string{"https://a.example.com"}, Access: "token", Audience: []string{"one"}, Scopes: []string{"s"}, When: `claims.t.matches("^x$")`,
 		Resource: "https://a.example.com/mcp", ACRValues: []string{"mfa"}, MaxAge: 5 * time.Minute,
 	}
-	if diff := cmp.Diff(want, c.Rules[0]); diff != "" {
+	if diff := cmp.Diff(want, c.Authz.Rules[0]); diff != "" {
 		t.Error(diff)
 	}
-	if got := c.Validation(0).Cache.MaxEntries; got != 5 {
+	if got := c.Issuers[0].Validation.Cache.MaxEntries; got != 5 {
 		t.Errorf("got %d entries for each of two issuers, want 5", got)
 	}
-	if d := c.Discovery(1); d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour || d.MetadataURL != "https://b.internal/metadata" {
+	if d := c.Issuers[1].Discovery; d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour || d.MetadataURL != "https://b.internal/metadata" {
 		t.Errorf("got %+v", d)
 	}
 	if len(c.Warnings()) != 3 {
@@ -149,20 +150,51 @@ func TestTrustIsPlumbed(t *testing.T) { // all that decides whom we trust reache
 	dir := t.TempDir()
 	certificate, key := filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
 	i := Issuer{
-		Issuer: "https://a", TokenValidation: "introspection", ClientAuthMethod: "tls_client_auth",
-		CAFile: "/ca.pem", ClientCertFile: certificate, ClientKeyFile: key,
+		Discovery: discovery.Config{Issuer: "https://a", CAFile: "/ca.pem"},
+		Validation: validation.Config{
+			Strategy: "introspection", ClientAuthMethod: "tls_client_auth", ClientCertFile: certificate, ClientKeyFile: key,
+		},
 	}
-	d := (&Config{Issuers: []Issuer{i}}).Discovery(0)
-	if d.CAFile != "/ca.pem" || d.ClientCertFile != certificate || d.ClientKeyFile != key {
+	c := &Config{Issuers: []Issuer{i}}
+	c.assemble()
+	if d := c.Issuers[0].Discovery; d.CAFile != "/ca.pem" || d.ClientCertFile != certificate || d.ClientKeyFile != key {
 		t.Errorf("got %+v", d)
 	}
-	i.ClientAuthMethod = "private_key_jwt" // its key is no part of a connection
-	if d := (&Config{Issuers: []Issuer{i}}).Discovery(0); d.ClientCertFile != "" || d.ClientKeyFile != "" {
+	i.Validation.ClientAuthMethod = "private_key_jwt" // its key is no part of a connection
+	c = &Config{Issuers: []Issuer{i}}
+	c.assemble()
+	if d := c.Issuers[0].Discovery; d.ClientCertFile != "" || d.ClientKeyFile != "" {
 		t.Errorf("got %+v", d)
 	}
 	identifier := strings.Replace(auth, "https://a.example.com", "accounts.google.com", 1) + "client_secret: x, introspection_endpoint: 'https://a/introspect'}\n"
 	if _, err := load(t, "a.yaml", identifier); err != nil {
 		t.Errorf("an identifier that is no URL: %v", err)
+	}
+}
+
+// TestNeeds: what is asked of an authorization server follows from how its
+// tokens are validated, and nothing is asked that is not needed.
+func TestNeeds(t *testing.T) {
+	const introspecting = "client_id: c, client_secret: s, token_validation: "
+	for keys, want := range map[string]discovery.Config{
+		"token_validation: jwt":                                      {NeedKeys: true},
+		introspecting + "both":                                       {NeedKeys: true, NeedIntrospection: true},
+		introspecting + "introspection":                              {NeedIntrospection: true},
+		introspecting + "introspection, introspection_response: jwt": {NeedIntrospection: true, NeedKeys: true},
+		introspecting + "introspection, client_auth_method: bearer":  {NeedIntrospection: true, NeedToken: true},
+		"token_validation: jwt, client_auth_method: bearer":          {NeedKeys: true},
+		"token_validation: jwt, client_auth_method: tls_client_auth": {NeedKeys: true},
+	} {
+		c, err := load(t, "a.yaml", "auth: {issuer: https://a.example.com, audience: a, "+keys+"}\n")
+		if err != nil {
+			t.Errorf("%s: %v", keys, err)
+			continue
+		}
+		d := c.Issuers[0].Discovery
+		got := discovery.Config{NeedKeys: d.NeedKeys, NeedIntrospection: d.NeedIntrospection, NeedToken: d.NeedToken, MutualTLS: d.MutualTLS}
+		if got != want {
+			t.Errorf("%s: got %+v, want %+v", keys, got, want)
+		}
 	}
 }
 
@@ -177,7 +209,7 @@ resources: [{resource: "https://a.example.com/mcp"}]
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := c.Authz()
+	got := c.Authz
 	if i := got.Issuers[0]; i.ClockSkew != 7*time.Second || !i.Introspects {
 		t.Errorf("got %+v", i)
 	}
@@ -274,56 +306,6 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-func TestDollars(t *testing.T) {
-	for written, want := range map[string]string{
-		"$$": "$", "$$$$": "$$", "$": "$", "a$b": "a$b", "$HOST": "$HOST", "$${HOST}": "${HOST}", "$$${HOST}": "$auth.example.com",
-		"${HOST}$$": "auth.example.com$", "${EMPTY}": "", "${OAUTH_CLIENT_SECRET}": "s3$cret${X}", "}{": "}{", "x${HOST}${HOST}": "xauth.example.comauth.example.com",
-	} {
-		d := &decoder{lookup: env}
-		if got := d.expand("a", written); got != want || d.errs != nil {
-			t.Errorf("%s: got %q, %v, want %q", written, got, d.errs, want)
-		}
-	}
-}
-
-func TestSizes(t *testing.T) {
-	for name, tc := range map[string]struct {
-		file, content string
-		want          bytesize.Size
-		err           string
-	}{
-		"unit":        {"a.yaml", "size: 256MiB", 256 << 20, ""},
-		"number":      {"a.yaml", "size: 268435456", 256 << 20, ""},
-		"large":       {"a.json", `{"size": 8589934592}`, 8 << 30, ""},
-		"TOML":        {"a.toml", `size = "64KiB"`, 64 << 10, ""},
-		"variable":    {"a.yaml", "size: ${SIZE}", 1 << 30, ""},
-		"other unit":  {"a.yaml", "size: 1GB", 0, `size: got "1GB", want a size like 64KiB, 256MiB or 1GiB`},
-		"negative":    {"a.yaml", "size: -1", 0, `size: got "-1", want a size like`},
-		"fraction":    {"a.yaml", "size: 1.5", 0, "size: got a number, want a size like"},
-		"nothing":     {"a.yaml", "size:", 0, "size: got nothing, want a size like"},
-		"list":        {"a.yaml", "size: [1]", 0, "size: got a list, want a size like"},
-		"too large":   {"a.yaml", "size: 9223372036854775808", 0, `size: got "9223372036854775808", want`},
-		"no variable": {"a.yaml", "size: ${NOPE}", 0, `size: environment variable "NOPE" is not set`},
-	} {
-		root, err := read(tc.file, []byte(tc.content))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var to struct {
-			Size bytesize.Size `yaml:"size"`
-		}
-		d := &decoder{lookup: func(name string) (string, bool) { return "1GiB", name == "SIZE" }}
-		d.value("", root, reflect.ValueOf(&to).Elem())
-		got := ""
-		if len(d.errs) > 0 {
-			got = d.errs[0].Error()
-		}
-		if to.Size != tc.want || !strings.HasPrefix(got, tc.err) || tc.err == "" && got != "" || len(d.errs) > 1 {
-			t.Errorf("%s: got %s, %q, want %s, %q", name, to.Size, d.errs, tc.want, tc.err)
-		}
-	}
-}
-
 // The longest path that is valid can be bound, and checking it makes nothing.
 func TestLongestSocketPath(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "a")
@@ -350,7 +332,7 @@ func TestLongestSocketPath(t *testing.T) {
 
 func TestMistakeShowsTheLine(t *testing.T) {
 	_, err := load(t, "a.yaml", "auth:\n  issuer: https://a\n  audience: a\n  jwks_url: x\n")
-	var m *Mistake
+	var m *strictfile.Mistake
 	if !errors.As(field.List(err)[0], &m) {
 		t.Fatalf("got %T", err)
 	}
@@ -373,7 +355,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, n int, content string) {
 		name := [...]string{"a.yaml", "a.toml", "a.json"}[uint(n)%3] //nolint:gosec // any index will do
 		c, err := Parse(name, []byte(content), env)
-		if err == nil && (len(c.Issuers) == 0 || !strings.HasPrefix(c.Issuers[0].Issuer, "http")) {
+		if err == nil && (len(c.Issuers) == 0 || !strings.HasPrefix(c.Issuers[0].Discovery.Issuer, "http")) {
 			t.Errorf("accepted %q as %+v", content, c)
 		}
 		if err != nil { // excerpts are made of whatever the file is

@@ -8,6 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/validation"
 )
 
 // TestDocumentedConfiguration keeps the annotated file true: it is accepted, and
@@ -21,15 +24,15 @@ func TestDocumentedConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ignored := cmpopts.IgnoreFields(Config{}, "Rules", "Resources", "ScopeImplies")
+	ignored := cmpopts.IgnoreFields(authz.Config{}, "Rules", "Resources", "ScopeImplies")
 	options := cmp.Options{
-		ignored, cmpopts.IgnoreFields(Issuer{}, "ClientID"), cmpopts.EquateEmpty(), cmp.AllowUnexported(Config{}),
+		ignored, cmpopts.IgnoreFields(validation.Config{}, "ClientID"), cmpopts.EquateEmpty(), cmp.AllowUnexported(Config{}),
 	}
 	if diff := cmp.Diff(want, got, options); diff != "" {
 		t.Error(diff)
 	}
-	if len(got.Rules) != 3 || len(got.Resources) != 1 {
-		t.Errorf("got %d rules and %d resources", len(got.Rules), len(got.Resources))
+	if len(got.Authz.Rules) != 3 || len(got.Authz.Resources) != 1 {
+		t.Errorf("got %d rules and %d resources", len(got.Authz.Rules), len(got.Authz.Resources))
 	}
 }
 
@@ -39,7 +42,7 @@ func TestReadmeConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Issuers) != 1 || len(got.Issuers[0].Audience) != 1 || got.DefaultAccess != "token" {
+	if len(got.Issuers) != 1 || len(got.Issuers[0].Authz.Audience) != 1 || got.Authz.DefaultAccess != "token" {
 		t.Errorf("got %+v", got)
 	}
 }

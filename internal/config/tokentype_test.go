@@ -13,10 +13,10 @@ func TestTokenTypeKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if v := c.Validation(0); v.AccessTokenType != "any" || !v.RequireTokenType {
+	if v := c.Issuers[0].Validation; v.AccessTokenType != "any" || !v.RequireTokenType {
 		t.Errorf("got %q and %v, want any and true", v.AccessTokenType, v.RequireTokenType)
 	}
-	if c, err = load(t, "a.yaml", "auth: {issuer: https://as.example, audience: api}\n"); err != nil || c.Validation(0).RequireTokenType {
+	if c, err = load(t, "a.yaml", "auth: {issuer: https://as.example, audience: api}\n"); err != nil || c.Issuers[0].Validation.RequireTokenType {
 		t.Errorf("got %v, want require_token_type false by default", err)
 	}
 	for kind, require := range map[string]string{"all": "true", "any": "1"} {

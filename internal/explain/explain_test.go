@@ -138,7 +138,7 @@ func TestHints(t *testing.T) {
 			svc.Settle(t.Context(), 10*time.Second)
 			r := explain.Request{Method: "GET", Host: "api.example.com", Path: "/", Token: tc.token, Rule: tc.rule}
 			for _, i := range cfg.Issuers {
-				r.Issuers = append(r.Issuers, i.Issuer)
+				r.Issuers = append(r.Issuers, i.Discovery.Issuer)
 			}
 			walk, err := explain.Run(t.Context(), svc.Checks(), r)
 			if err != nil {

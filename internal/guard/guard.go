@@ -4,7 +4,9 @@
 // later", must not close the server to requests that it would answer.
 //
 // It tells an outage from a bad request by a probe of its own, which no client
-// has a hand in. It knows nothing of what is asked or answered.
+// has a hand in. It knows nothing of what is asked or answered: introspection and
+// the exchange of tokens need one each, since a server may do the one while the
+// other is down.
 package guard
 
 import (
@@ -39,38 +41,46 @@ const (
 	leastSlow  = 100 * time.Millisecond
 )
 
-// Options are the bounds of a Guard.
+// Options are the bounds of a Guard. All but Changed are needed.
 type Options struct {
-	Slots   int           // calls at a time
-	Waiting int           // calls that may wait for a slot
-	Timeout time.Duration // of one call, and of the wait for its slot
+	Slots   int           // calls at a time; at least 1
+	Waiting int           // calls that may wait for a slot; at least 1, since each waits, if only for a moment
+	Timeout time.Duration // of one call or probe, and again of the wait for its slot; more than 0
 
-	// Probe makes a call of our own, to see whether the server is up.
+	// Probe makes a call of our own, to see whether the server is up. Its ctx ends
+	// after Timeout, and with the Guard. It runs in a goroutine of its own, never
+	// two at a time, and must not panic.
 	Probe func(context.Context) Verdict
 	// Changed is told when calls are refused because the server is down, and
-	// when they are let through again; nil: nobody is.
+	// when they are let through again; nil: nobody is. It is called in the midst of
+	// a call: it must not block, nor call the Guard.
 	Changed func(down bool)
 }
 
 // Verdict is how a call ended.
 type Verdict struct {
-	// Answered: the server did its work, whatever it said. False: it failed, or
-	// nothing came.
+	// Answered: the server did its work, whatever it said; an answer against what
+	// was asked is one, too, or clients could make an outage of it. False: it failed,
+	// or nothing came.
 	Answered bool
-	// RetryAfter is the pause that a server asked for which did not answer;
-	// zero: none.
+	// RetryAfter is the pause that a server asked for which did not answer, as a
+	// length of time (RFC 9110 §10.2.3); zero: none. At most 15 s of it are kept.
 	RetryAfter time.Duration
 }
 
-// What keeps a call from being made; found by [errors.Is]. Nothing of these is
-// the fault of what would have been asked.
+// Why [Guard.Do] has no answer; found by [errors.Is]. Nothing of these is the
+// fault of what would have been asked, but for ErrSlow, which may be.
 var (
+	// ErrDown: the call was not made. [Guard.RetryAfter] says when one will be.
 	ErrDown = errors.New("the server keeps failing, the circuit breaker is open")
+	// ErrBusy: the call was not made, since too many waited already, or since its
+	// turn did not come within the timeout.
 	ErrBusy = errors.New("too many calls at a time")
+	// ErrSlow: the call was made, and given up for the sake of those that waited.
 	ErrSlow = errors.New("given up: it took several times as long as others, which were waiting")
 )
 
-// Guard is safe for concurrent use.
+// Guard guards the calls to one endpoint. It is safe for concurrent use.
 type Guard struct {
 	o      Options
 	ctx    context.Context //nolint:containedctx // ends the probes, which are nobody's call
@@ -108,13 +118,14 @@ type call struct {
 	refused error
 }
 
-// New returns a Guard that lets calls through.
+// New returns a Guard that lets calls through. Somebody has to [Guard.Close] it.
 func New(o Options) *Guard {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Guard{o: o, ctx: ctx, cancel: cancel, typical: o.Timeout / (slowFactor * slowFactor)}
 }
 
-// Close ends the probes. Calls under way are their callers' business.
+// Close ends the probes, and returns when none is under way. Calls are their
+// callers' business: none may begin after Close.
 func (g *Guard) Close() {
 	g.cancel()
 	g.probes.Wait()
@@ -126,8 +137,12 @@ func (g *Guard) Close() {
 }
 
 // Do makes the call when its turn comes, with a ctx that ends after the timeout;
-// urgent calls go first. It must not panic. The error, one of this package's or
-// that of ctx, says why the call was not made, or why it was given up.
+// urgent calls go first. It blocks for two timeouts at most, if do returns when its
+// ctx ends; do must not panic, or its slot is lost.
+//
+// The error is nil if the call was made, however it ended: what it brought is
+// between do and its caller. Else it is [ErrDown], [ErrBusy] or [ErrSlow], or that
+// of ctx, which ended before the turn came.
 func (g *Guard) Do(ctx context.Context, urgent bool, do func(context.Context) Verdict) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -140,7 +155,8 @@ func (g *Guard) Do(ctx context.Context, urgent bool, do func(context.Context) Ve
 	return g.leave(c, do(limited))
 }
 
-// RetryAfter says when a server that is down is probed again; zero: it is up.
+// RetryAfter says how long it is until a server that is down is probed again: more
+// than zero and at most 15 s; zero: it is up.
 func (g *Guard) RetryAfter() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()

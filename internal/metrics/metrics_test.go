@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http/httptest"
@@ -12,7 +13,10 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/validation"
 )
 
 // state is what is asked for when the metrics are read.
@@ -94,7 +98,7 @@ func TestDecisionsAreCountedByReason(t *testing.T) {
 	read := reader(m, &state{})
 	for n, r := range authz.Reasons() {
 		for range n + 1 {
-			m.Observe(authz.Request{}, authz.Decision{Reason: r}, time.Millisecond)
+			m.Checks().End(t.Context(), envoy.Event{Decision: authz.Decision{Reason: r}, Took: time.Millisecond})
 		}
 	}
 	samples := scrape(t, read)
@@ -116,12 +120,14 @@ func TestLabelsComeFromClosedSets(t *testing.T) {
 	before := scrape(t, read)
 	const hostile = "client-s-own-words"
 	for _, reason := range []authz.Reason{authz.Allowed, authz.Expired, 200, 255} {
-		m.Observe(authz.Request{
-			ID: hostile, Method: hostile, Host: hostile, Path: hostile, Authorization: []string{hostile},
-			Route: authz.Route{Rule: hostile, Issuer: hostile, Audience: hostile, Unknown: hostile},
-		}, authz.Decision{
-			Reason: reason, Rule: hostile, Issuer: hostile, Challenge: hostile, Err: errors.New(hostile),
-		}, time.Millisecond)
+		m.Checks().End(t.Context(), envoy.Event{
+			Request: authz.Request{
+				ID: hostile, Method: hostile, Host: hostile, Path: hostile, Authorization: []string{hostile},
+				Route: authz.Route{Rule: hostile, Issuer: hostile, Audience: hostile, Unknown: hostile},
+			},
+			Decision: authz.Decision{Reason: reason, Rule: hostile, Issuer: hostile, Challenge: hostile, Err: errors.New(hostile)},
+			Took:     time.Millisecond,
+		})
 	}
 	after := scrape(t, read)
 	if got, want := series(after), series(before); !slices.Equal(got, want) {
@@ -144,16 +150,20 @@ const issuer = `{issuer="https://as.example.com"`
 
 // told tells m of everything that is known of one issuer.
 func told(m *metrics.Metrics, name string) {
-	d, v := m.DiscoveryHooks(), m.ValidationHooks()
-	d.Discovery(name, nil)
-	d.Discovery(name, errors.New("down"))
-	d.Keys(name, nil)
-	d.Keys(name, errors.New("down"))
-	d.Keys(name, errors.New("down"))
-	for _, result := range []string{"active", "inactive", "rejected", "error"} {
-		v.Introspection(name, result, time.Millisecond)
+	ctx, down := context.Background(), errors.New("down")
+	for _, e := range []discovery.Event{
+		{Operation: discovery.OperationMetadata}, {Operation: discovery.OperationMetadata, Err: down},
+		{Operation: discovery.OperationKeys}, {Operation: discovery.OperationKeys, Err: down}, {Operation: discovery.OperationKeys, Err: down},
+	} {
+		e.Issuer = name
+		m.Discovery().End(ctx, e)
 	}
-	v.Breaker(name, true)
+	for _, result := range []string{"active", "inactive", "rejected", "error"} {
+		m.Validation().End(ctx, validation.Event{
+			Operation: validation.OperationIntrospection, Issuer: name, Result: result, Took: time.Millisecond,
+		})
+	}
+	m.Validation().End(ctx, validation.Event{Operation: validation.OperationBreaker, Issuer: name, Down: true})
 }
 
 func TestRefreshesAndCalls(t *testing.T) {
@@ -161,7 +171,7 @@ func TestRefreshesAndCalls(t *testing.T) {
 	s := &state{issuers: map[string]error{"https://as.example.com": nil}, entries: map[string]int{"jwt": 3}}
 	read := reader(m, s)
 	told(m, "https://as.example.com")
-	m.ValidationHooks().Cache("jwt", "hit")
+	m.Validation().End(t.Context(), validation.Event{Operation: validation.OperationCache, Cache: "jwt", Result: "hit"})
 	m.Reload(nil)
 	m.Reload(errors.New("invalid"))
 	m.Reload(errors.New("invalid"))
@@ -187,7 +197,7 @@ func TestRefreshesAndCalls(t *testing.T) {
 		t.Error("got no time of the last success")
 	}
 
-	m.ValidationHooks().Breaker("https://as.example.com", false)
+	m.Validation().End(t.Context(), validation.Event{Operation: validation.OperationBreaker, Issuer: "https://as.example.com"})
 	s.issuers["https://as.example.com"] = errors.New("down")
 	s.entries = map[string]int{"introspection": 1}
 	samples = scrape(t, read)
@@ -203,7 +213,7 @@ func TestRefreshesAndCalls(t *testing.T) {
 // old keys look at.
 func TestFailedRefreshIsNoSuccess(t *testing.T) {
 	m := metrics.New("v", "c")
-	m.DiscoveryHooks().Keys("https://as.example.com", errors.New("down"))
+	m.Discovery().End(t.Context(), discovery.Event{Operation: discovery.OperationKeys, Issuer: "https://as.example.com", Err: errors.New("down")})
 	samples := scrape(t, reader(m, &state{}))
 	if got, ok := samples["bearergate_jwks_last_success_timestamp_seconds"+issuer+"}"]; ok {
 		t.Errorf("got %s, want no time of a success that never was", got)

@@ -60,8 +60,8 @@ func (s *Service) Apply(cfg *config.Config) error {
 		u.start()
 	}
 	for i, u := range units {
-		cache := cfg.Validation(i).Cache
-		u.issuer.Resize(cache.MaxEntries, cache.MaxBytes)
+		cache := cfg.Issuers[i].Validation.Cache
+		u.issuer.Resize(cache.MaxEntries, int64(cache.MaxBytes))
 	}
 	s.checks.Use(policy)
 	gone := without(s.units, units)
@@ -72,12 +72,12 @@ func (s *Service) Apply(cfg *config.Config) error {
 
 // assemble returns the units of cfg in order, and those of them that are new.
 func (s *Service) assemble(cfg *config.Config) (units, fresh []*unit, err error) {
-	for i := range cfg.Issuers {
-		if u := s.running(cfg, i); u != nil {
+	for _, i := range cfg.Issuers {
+		if u := s.running(i); u != nil {
 			units = append(units, u)
 			continue
 		}
-		u, err := s.newUnit(cfg, i)
+		u, err := s.newUnit(i)
 		if err != nil {
 			stopAll(fresh)
 			return nil, nil, err
@@ -87,9 +87,9 @@ func (s *Service) assemble(cfg *config.Config) (units, fresh []*unit, err error)
 	return units, fresh, nil
 }
 
-func (s *Service) running(cfg *config.Config, i int) *unit {
+func (s *Service) running(i config.Issuer) *unit {
 	for _, u := range s.units {
-		if u.serves(cfg, i) {
+		if u.serves(i) {
 			return u
 		}
 	}
@@ -105,7 +105,7 @@ func (s *Service) policy(cfg *config.Config, units []*unit) (*authz.Policy, erro
 	if err != nil {
 		return nil, err
 	}
-	return authz.New(cfg.Authz(), set)
+	return authz.New(cfg.Authz, set)
 }
 
 // retire stops units that no new request will meet, once those under way are

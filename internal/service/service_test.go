@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -42,12 +41,14 @@ func newIssuer(t testing.TB) *devissuer.Issuer {
 
 func configuration(t testing.TB, issuer, more string) *config.Config {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "a.yaml")
-	content := "auth: {issuer: '" + issuer + "', audience: api, token_validation: both, client_id: gate, client_secret: s3cret, insecure_http: true}\n" + more
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := config.Load(path, os.LookupEnv)
+	return configurationOf(t, issuer, "client_id: gate, client_secret: s3cret", more)
+}
+
+// configurationOf has more keys of the issuer, and more keys beside it.
+func configurationOf(t testing.TB, issuer, keys, more string) *config.Config {
+	t.Helper()
+	content := "auth: {issuer: '" + issuer + "', audience: api, token_validation: both, insecure_http: true, " + keys + "}\n" + more
+	cfg, err := config.Parse("a.yaml", []byte(content), os.LookupEnv)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 	}
 	// Tokens are judged in another way: what was found out does not count.
 	changed := configuration(t, as.URL(), "")
-	changed.Issuers[0].AccessTokenType = "rfc9068"
+	changed.Issuers[0].Validation.AccessTokenType = "rfc9068"
 	if err := svc.Apply(changed); err != nil {
 		t.Fatal(err)
 	}
@@ -182,15 +183,15 @@ func TestReloadForgetsWhatOthersSaid(t *testing.T) {
 	}
 	jwt, opaque := as.JWT(claims{"aud": "api"}), as.Opaque("", claims{"aud": "api"})
 	for name, tc := range map[string]struct {
-		change         func(*config.Issuer)
+		change         string // keys of the issuer
 		jwt, opaque    string
 		fetched, asked int // once more, of as
 	}{
-		"nothing":                {func(i *config.Issuer) { i.RequestTimeout += time.Second }, "allowed", "allowed", 0, 0},
-		"introspection_endpoint": {func(i *config.Issuer) { i.IntrospectionEndpoint = other.URL() + devissuer.PathIntrospection }, "allowed", "inactive", 1, 0},
-		"jwks_uri":               {func(i *config.Issuer) { i.JWKSURI = other.URL() + devissuer.PathJWKS }, "unknown_key", "allowed", 0, 1},
-		"metadata_url":           {func(i *config.Issuer) { i.MetadataURL = other.URL() + "/inside" }, "unknown_key", "inactive", 0, 0},
-		"ca_file":                {func(i *config.Issuer) { i.CAFile = file }, "allowed", "allowed", 1, 1},
+		"nothing":                {"request_timeout: 3s", "allowed", "allowed", 0, 0},
+		"introspection_endpoint": {"introspection_endpoint: '" + other.URL() + devissuer.PathIntrospection + "'", "allowed", "inactive", 1, 0},
+		"jwks_uri":               {"jwks_uri: '" + other.URL() + devissuer.PathJWKS + "'", "unknown_key", "allowed", 0, 1},
+		"metadata_url":           {"metadata_url: '" + other.URL() + "/inside'", "unknown_key", "inactive", 0, 0},
+		"ca_file":                {"ca_file: '" + file + "'", "allowed", "allowed", 1, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			svc := newService(t, configuration(t, as.URL(), ""))
@@ -200,8 +201,7 @@ func TestReloadForgetsWhatOthersSaid(t *testing.T) {
 				}
 			}
 			fetched, asked := as.Calls(devissuer.PathJWKS), as.Calls(devissuer.PathIntrospection)
-			changed := configuration(t, as.URL(), "")
-			tc.change(&changed.Issuers[0])
+			changed := configurationOf(t, as.URL(), "client_id: gate, client_secret: s3cret, "+tc.change, "")
 			if err := svc.Apply(changed); err != nil {
 				t.Fatal(err)
 			}
@@ -245,13 +245,8 @@ func TestIssuerThatIsNoURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, issuer := range []string{"accounts.google.com", "https://accounts.google.com", "http://adfs.example.com/adfs/services/trust", "urn:example:as"} {
-		cfg := configuration(t, as.URL(), "")
-		i := &cfg.Issuers[0]
-		i.Issuer, i.ClientAuthMethod, i.ClientSecret, i.ClientKeyFile = issuer, "private_key_jwt", "", file
-		i.JWKSURI, i.IntrospectionEndpoint = as.URL()+devissuer.PathJWKS, asked.URL+"/?iss="+url.QueryEscape(issuer)
-		if err := errors.Join(cfg.Discovery(0).Validate(), cfg.Validation(0).Validate()); err != nil {
-			t.Fatal(err)
-		}
+		cfg := configurationOf(t, issuer, "client_id: gate, client_auth_method: private_key_jwt, client_key_file: '"+file+
+			"', jwks_uri: '"+as.URL()+devissuer.PathJWKS+"', introspection_endpoint: '"+asked.URL+"/?iss="+url.QueryEscape(issuer)+"'", "")
 		svc := newService(t, cfg)
 		almost := "https://" + issuer
 		if rest, ok := strings.CutPrefix(issuer, "https://"); ok { // go-oidc takes Google's without the scheme

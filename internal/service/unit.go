@@ -26,9 +26,9 @@ type unit struct {
 	done   chan struct{}
 }
 
-// newUnit builds the unit of the issuer at index i.
-func (s *Service) newUnit(cfg *config.Config, i int) (*unit, error) {
-	u := &unit{discovery: cfg.Discovery(i), validation: cfg.Validation(i), done: make(chan struct{})}
+// newUnit builds the unit of an issuer.
+func (s *Service) newUnit(i config.Issuer) (*unit, error) {
+	u := &unit{discovery: i.Discovery, validation: i.Validation, done: make(chan struct{})}
 	log := s.log.With("issuer", u.discovery.Issuer)
 	certificate, err := validation.ClientCertificate(u.validation, log)
 	if err != nil {
@@ -87,10 +87,10 @@ func (u *unit) stop() {
 	u.client.CloseIdleConnections()
 }
 
-// serves says whether the unit is what cfg wants at index i, the size of its
-// cache aside: that can change without losing what is in it.
-func (u *unit) serves(cfg *config.Config, i int) bool {
-	want := cfg.Validation(i)
+// serves says whether the unit is what i wants, the size of its cache aside:
+// that can change without losing what is in it.
+func (u *unit) serves(i config.Issuer) bool {
+	want := i.Validation
 	want.Cache.MaxEntries, want.Cache.MaxBytes = u.validation.Cache.MaxEntries, u.validation.Cache.MaxBytes
-	return reflect.DeepEqual(u.discovery, cfg.Discovery(i)) && reflect.DeepEqual(u.validation, want)
+	return reflect.DeepEqual(u.discovery, i.Discovery) && reflect.DeepEqual(u.validation, want)
 }

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/livefile"
 )
@@ -29,10 +30,10 @@ func watch(t *testing.T, content string) *watched {
 		if string(content) == "bad" {
 			return nil, errors.New("bad")
 		}
-		return &config.Config{Realm: string(content)}, nil
+		return &config.Config{Authz: authz.Config{Realm: string(content)}}, nil
 	})
 	w.write(content)
-	if cfg, err := w.Load(); err != nil || cfg.Realm != content {
+	if cfg, err := w.Load(); err != nil || cfg.Authz.Realm != content {
 		t.Fatalf("got %v, %v", cfg, err)
 	}
 	w.write(content)
@@ -56,7 +57,7 @@ func (w *watched) run(longest time.Duration) (taken string, after time.Duration)
 			if err != nil {
 				return "error: " + err.Error(), time.Since(began)
 			}
-			return cfg.Realm, time.Since(began)
+			return cfg.Authz.Realm, time.Since(began)
 		}
 		if time.Since(began)+w.pause() > longest {
 			return "", time.Since(began)

@@ -9,7 +9,9 @@ import (
 )
 
 // exactNumbers decodes numbers as encoding/json.Number instead of float64.
-var exactNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(decodeNumber)) //nolint:gochecknoglobals // never changed
+//
+//nolint:gochecknoglobals // never changed
+var exactNumbers = json.WithUnmarshalers(json.UnmarshalFromFunc(decodeNumber))
 
 func decodeNumber(dec *jsontext.Decoder, v *any) error {
 	if dec.PeekKind() != '0' {

@@ -53,7 +53,8 @@ func (j *JWS) verifyRSA(key *rsa.PublicKey) bool {
 // verifyECDSA: each algorithm has one curve, and a signature is both numbers, each
 // as long as the curve's order (RFC 7518 §3.4).
 func (j *JWS) verifyECDSA(key *ecdsa.PublicKey) bool {
-	alg, size := j.Header.Algorithm, 0
+	alg := j.Header.Algorithm
+	var size int // of one number, in bytes
 	switch {
 	case alg == "ES256" && key.Curve == elliptic.P256():
 		size = 32

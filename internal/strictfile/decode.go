@@ -1,10 +1,11 @@
-package config
+package strictfile
 
 import (
 	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,29 +13,6 @@ import (
 	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/internal/field"
 )
-
-// step is a part of a path: a name, or an index where the name is empty.
-type step struct {
-	name  string
-	index int
-}
-
-// parsePath reads what field.Error holds: rules[2].match.paths[0].
-func parsePath(path string) []step {
-	var steps []step
-	for _, part := range strings.Split(path, ".") {
-		name, indices, _ := strings.Cut(part, "[")
-		if name != "" {
-			steps = append(steps, step{name: name})
-		}
-		for _, index := range strings.Split(strings.TrimSuffix(indices, "]"), "][") {
-			if i, err := strconv.Atoi(index); err == nil {
-				steps = append(steps, step{index: i})
-			}
-		}
-	}
-	return steps
-}
 
 // decoder fills Go values from nodes. It is strict: unknown keys, null and
 // values of another type are mistakes, and all of them are reported. It marks
@@ -52,16 +30,10 @@ func (d *decoder) fail(path, format string, args ...any) {
 	d.errs = append(d.errs, field.Errorf(path, format, args...))
 }
 
-// secret is a type whose values are never shown, [validation.Secret] for one.
+// secret is a type whose values are never shown.
 type secret interface{ Reveal() string }
 
-// defaulter sets its defaults before it is filled.
-type defaulter interface{ defaults() }
-
 func (d *decoder) value(path string, n *node, to reflect.Value) {
-	if v, ok := to.Addr().Interface().(defaulter); ok {
-		v.defaults()
-	}
 	n.shown = mayShow(n, to)
 	switch to.Type() {
 	case reflect.TypeFor[time.Duration]():
@@ -170,32 +142,26 @@ func (d *decoder) integer(path string, n *node, to reflect.Value) {
 }
 
 func (d *decoder) structure(path string, n *node, to reflect.Value) {
+	field.SetDefaults(to)
 	if !d.is(path, n, object) {
 		return
 	}
 	n.shown = true
-	fields := map[string]int{}
-	var names []string
-	for i := range to.NumField() {
-		name, option, _ := strings.Cut(to.Type().Field(i).Tag.Get("yaml"), ",")
-		if name == "" || name == "-" {
-			continue
-		}
-		fields[name] = i
-		names = append(names, name)
-		if option == "string" {
-			n.listed(name)
+	keys := field.Keys(to.Type())
+	for _, k := range keys {
+		if k.String {
+			n.listed(k.Name)
 		}
 	}
 	for i := range n.members {
 		m := &n.members[i]
 		m.shown = true
 		at := join(path, m.name)
-		if f, ok := fields[m.name]; ok {
-			d.value(at, m.value, to.Field(f))
+		if i := slices.IndexFunc(keys, func(k field.Key) bool { return k.Name == m.name }); i >= 0 {
+			d.value(at, m.value, to.FieldByIndex(keys[i].Index))
 			continue
 		}
-		d.fail(at, "unknown key%s", suggestion(m.name, names))
+		d.fail(at, "unknown key%s", suggestion(m.name, keys))
 	}
 }
 
@@ -297,11 +263,11 @@ func (d *decoder) variable(name string, closed bool) (string, error) {
 }
 
 // suggestion names the known key that is nearest to an unknown one.
-func suggestion(name string, known []string) string {
+func suggestion(name string, known []field.Key) string {
 	best, least := "", 3
 	for _, k := range known {
-		if d := distance(strings.ToLower(name), k); d < least {
-			best, least = k, d
+		if d := distance(strings.ToLower(name), k.Name); d < least {
+			best, least = k.Name, d
 		}
 	}
 	if best == "" {

@@ -1,4 +1,4 @@
-package config
+package strictfile
 
 import (
 	"errors"
@@ -18,8 +18,8 @@ type Mistake struct {
 	Path         string // of the key; empty: the file as a whole
 	Err          error
 
-	excerpt string // of the offending line; "": there is nothing to show
-	caret   int    // how many characters of excerpt stand before the place
+	Excerpt string // of the offending line; "": there is nothing to show
+	Caret   int    // how many characters of Excerpt stand before the place
 }
 
 // Error returns `file:line:column: path: what is wrong`, and the line under it.
@@ -31,10 +31,10 @@ func (m *Mistake) Error() string {
 		head += printable(m.Path, longestPath) + ": "
 	}
 	head += printable(m.Err.Error(), longestText)
-	if strings.TrimSpace(m.excerpt) == "" {
+	if strings.TrimSpace(m.Excerpt) == "" {
 		return head
 	}
-	return fmt.Sprintf("%s\n%5d | %s\n      | %s^", head, m.Line, m.excerpt, strings.Repeat(" ", m.caret))
+	return fmt.Sprintf("%s\n%5d | %s\n      | %s^", head, m.Line, m.Excerpt, strings.Repeat(" ", m.Caret))
 }
 
 func (m *Mistake) Unwrap() error { return m.Err }
@@ -84,41 +84,37 @@ func unquoted(message string) string {
 	return strings.TrimSpace(quotation.ReplaceAllString(message, "…"))
 }
 
-// report collects mistakes.
-type report struct {
-	file      string
-	root      *node
-	variables map[string][]variable
-	excerpts  *excerpts
-	known     map[string]bool // paths that need no other mistake
-	mistakes  []*Mistake
-}
-
-// once lets no key that has a mistake have another: what a room says about a
-// value that could not be read leads astray.
-func (r *report) once() {
-	r.known = map[string]bool{}
-	for _, m := range r.mistakes {
-		r.known[m.Path] = true
+// Mistakes returns every mistake in the file in its order, each a [*Mistake]:
+// those that [File.Decode] found, and those of err, joined errors of package
+// field. A key that Decode could not read gets no other mistake: what is said of
+// its value leads astray.
+func (f *File) Mistakes(err error) error {
+	var all []*Mistake
+	unread := map[string]bool{}
+	for _, e := range f.decoder.errs {
+		m := f.mistake(e)
+		unread[m.Path] = true
+		all = append(all, m)
 	}
-}
-
-func (r *report) add(err error) {
 	for _, e := range field.List(err) {
-		m := &Mistake{File: r.file, Err: e}
-		var at *field.Error
-		if errors.As(e, &at) {
-			m.Path, m.Err = at.Path, at.Err
+		if m := f.mistake(e); !unread[m.Path] {
+			all = append(all, m)
 		}
-		if r.known[m.Path] {
-			continue
-		}
-		m.Err = r.discreet(m.Path, m.Err)
-		place := r.root.position(parsePath(m.Path))
-		m.Line, m.Column = place.line, place.column
-		m.excerpt, m.caret = r.excerpts.at(place)
-		r.mistakes = append(r.mistakes, m)
 	}
+	return sorted(all)
+}
+
+func (f *File) mistake(err error) *Mistake {
+	m := &Mistake{File: f.name, Err: err}
+	var at *field.Error
+	if errors.As(err, &at) {
+		m.Path, m.Err = at.Path, at.Err
+	}
+	m.Err = f.decoder.discreet(m.Path, m.Err)
+	place := f.root.position(parsePath(m.Path))
+	m.Line, m.Column = place.line, place.column
+	m.Excerpt, m.Caret = f.excerpts.at(place)
+	return m
 }
 
 // credentials are the user information of a URL.
@@ -131,10 +127,10 @@ const shortestSecret = 4
 // discreet returns err with the names instead of the values of the environment
 // variables in its text, and without credentials in URLs: a secret in the wrong
 // place is still one.
-func (r *report) discreet(path string, err error) error {
+func (d *decoder) discreet(path string, err error) error {
 	text := err.Error()
 	hidden := credentials.ReplaceAllString(text, "://…@")
-	for _, v := range r.variables[path] {
+	for _, v := range d.variables[path] {
 		if len(v.value) < shortestSecret {
 			continue
 		}

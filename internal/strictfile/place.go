@@ -1,14 +1,39 @@
-package config
+package strictfile
 
 import (
 	"bytes"
 	"slices"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
 // place is where something stands in the file: line and column in characters,
 // from 1, and offset in bytes, from 0.
 type place struct{ line, column, offset int }
+
+// step is a part of a path: a name, or an index where the name is empty.
+type step struct {
+	name  string
+	index int
+}
+
+// parsePath reads what field.Error holds: rules[2].match.paths[0].
+func parsePath(path string) []step {
+	var steps []step
+	for _, part := range strings.Split(path, ".") {
+		name, indices, _ := strings.Cut(part, "[")
+		if name != "" {
+			steps = append(steps, step{name: name})
+		}
+		for _, index := range strings.Split(strings.TrimSuffix(indices, "]"), "][") {
+			if i, err := strconv.Atoi(index); err == nil {
+				steps = append(steps, step{index: i})
+			}
+		}
+	}
+	return steps
+}
 
 var (
 	newlines     = []rune{'\n'}

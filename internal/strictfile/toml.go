@@ -1,4 +1,4 @@
-package config
+package strictfile
 
 import (
 	"errors"
