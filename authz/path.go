@@ -171,9 +171,10 @@ func parsePattern(s string, slashes bool) (pattern, error) {
 		path = s
 	}
 	normal, err := normalPath(path, slashes)
-	if err != nil || strings.Contains(s, "?") || strings.Contains(s, "//") {
+	// An encoded * would come out of normalPath as one that stands for anything.
+	if err != nil || strings.Contains(s, "?") || strings.Contains(s, "//") || strings.Contains(strings.ToUpper(s), "%2A") {
 		return pattern{}, errors.New("want a path that begins with / and has neither dot segments, " +
-			"//, \\, ;, ? nor encoded . / \\ in it")
+			"//, \\, ;, ? nor encoded . / \\ * in it")
 	}
 	p := pattern{segments: strings.Split(normal[1:], "/"), rest: rest}
 	for _, segment := range p.segments {

@@ -303,29 +303,6 @@ func (s *Server) fetchUnknown() (any, error) {
 	return nil, err
 }
 
-// reach tries the configured introspection endpoint until it can be connected
-// to: without discovery nothing else shows that it is there.
-func (s *Server) reach(ctx context.Context) {
-	done, cancel := context.WithCancel(ctx)
-	defer cancel()
-	repeat(done, nil, func(ctx context.Context) (time.Duration, error) {
-		err := safehttp.Reach(ctx, s.cfg.IntrospectionEndpoint)
-		if err != nil && ctx.Err() != nil {
-			return 0, err // stopped, not failed
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", s.cfg.IntrospectionEndpoint, s.short(err))
-		}
-		s.note("introspection endpoint", err)
-		if err != nil {
-			return 0, err
-		}
-		s.reached.Store(true)
-		cancel()
-		return 0, nil
-	})
-}
-
 // note remembers how the last try to fetch what ended, and logs the changes.
 func (s *Server) note(what string, err error) {
 	s.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/bearergate/bearergate/internal/safehttp"
@@ -38,6 +39,29 @@ func (s *Server) fetch(ctx context.Context, url string, limit int64) ([]byte, ht
 		return nil, nil, s.short(err)
 	}
 	return body, resp.Header, nil
+}
+
+// reach tries the configured introspection endpoint until it can be connected
+// to: without discovery nothing else shows that it is there.
+func (s *Server) reach(ctx context.Context) {
+	done, cancel := context.WithCancel(ctx)
+	defer cancel()
+	repeat(done, nil, func(ctx context.Context) (time.Duration, error) {
+		err := safehttp.Reach(ctx, s.cfg.IntrospectionEndpoint)
+		if err != nil && ctx.Err() != nil {
+			return 0, err // stopped, not failed
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", s.cfg.IntrospectionEndpoint, s.short(err))
+		}
+		s.note("introspection endpoint", err)
+		if err != nil {
+			return 0, err
+		}
+		s.reached.Store(true)
+		cancel()
+		return 0, nil
+	})
 }
 
 // short makes one short line of what went wrong with a call. net/http quotes

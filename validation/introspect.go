@@ -83,7 +83,11 @@ func (i *introspector) introspect(ctx context.Context, token string, urgent bool
 		return verdict(err)
 	})
 	if kept != nil {
-		t, err = nil, &UnavailableError{Err: kept, RetryAfter: i.guard.RetryAfter()}
+		t, err = nil, &UnavailableError{Err: kept}
+	}
+	var failed *UnavailableError
+	if errors.As(err, &failed) {
+		failed.RetryAfter = max(failed.RetryAfter, i.guard.RetryAfter())
 	}
 	return t, err
 }
@@ -150,11 +154,12 @@ func (i *introspector) call(ctx context.Context, token string) (*Token, error) {
 		return nil, &UnavailableError{Err: err}
 	}
 	body, err := safehttp.Read(resp, maxAnswerBytes)
+	// These two statuses mean nothing without a body that says what they are about.
+	if err != nil && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusBadRequest) {
+		return nil, &UnavailableError{Err: err, ofToken: errors.Is(err, safehttp.ErrTooLarge)}
+	}
 	if err := i.checkStatus(resp, body); err != nil {
 		return nil, err
-	}
-	if err != nil {
-		return nil, &UnavailableError{Err: err, ofToken: errors.Is(err, safehttp.ErrTooLarge)}
 	}
 	claims, err := i.members(ctx, resp.Header, body)
 	if err != nil {

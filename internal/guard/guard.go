@@ -30,6 +30,9 @@ const (
 	// last.
 	firstPause = 500 * time.Millisecond
 	lastPause  = 4 * time.Second
+	// trialPause is between two calls that are let through while the server is
+	// down: a probe that fails need not mean that all calls would.
+	trialPause = 50 * time.Millisecond
 	// longestPause bounds what the server may ask for by Retry-After.
 	longestPause = 15 * time.Second
 	// A call is slow when it takes several times as long as others, but no
@@ -100,6 +103,9 @@ type Guard struct {
 	down    bool
 	pause   time.Duration
 	retry   time.Time // when a server that is down is probed again
+	asked   time.Time // until when the server wants to be left alone
+	tried   time.Time // the last call that was let through while it is down
+	blind   bool      // it answered others while the last probe failed: probes show nothing
 }
 
 // call is one call, waiting or under way.
@@ -191,11 +197,11 @@ func (g *Guard) enter(ctx context.Context, c *call) error {
 // admit puts the call into the queue, behind those as urgent as itself.
 func (g *Guard) admit(c *call) error {
 	switch {
-	case g.down && !g.due():
-		return ErrDown
-	case g.down: // this one call waits for the verdict of the probe
+	case g.down && g.due(): // this one call waits for the verdict of the probe
 		g.verdict = true
 		g.probe()
+	case g.down && !g.try():
+		return ErrDown
 	case len(g.queue) >= g.o.Waiting:
 		return ErrBusy
 	}
@@ -272,6 +278,9 @@ func (g *Guard) leave(c *call, v Verdict) error {
 	}
 	switch {
 	case v.Answered:
+		if g.down {
+			g.probe() // was it down, or does it just not answer probes?
+		}
 		g.learn(took)
 		g.answer(took)
 	case c.dropped:
@@ -315,7 +324,10 @@ func (g *Guard) fail(v Verdict) {
 	if g.down || g.verdict || !enough || time.Since(g.probed) < leastPause {
 		return
 	}
-	g.verdict = true
+	if g.blind && time.Since(g.probed) < lastPause {
+		return
+	}
+	g.verdict = !g.blind
 	g.probe()
 }
 
@@ -335,27 +347,45 @@ func (g *Guard) probe() {
 		g.probing, g.verdict = false, false
 		switch {
 		case v.Answered:
+			g.blind = false
 			g.answer(time.Since(g.probed))
-		case g.answered.Before(g.probed): // nor has it answered anybody else meanwhile
+		case !g.answered.Before(g.probed): // it has answered somebody else meanwhile
+			g.blind = true
+		case !g.blind || time.Since(g.answered) >= longestPause: // or else nobody would spare it
 			g.close(v.RetryAfter)
 		}
 		g.dispatch()
 	})
 }
 
-// close refuses all calls, the waiting ones too, until a probe is answered.
+// close refuses all calls but few, the waiting ones too, until one or a probe is
+// answered. A server may fail for every token that it did not issue, that of the
+// probe among them: then a call shows that it is up.
 func (g *Guard) close(retryAfter time.Duration) {
 	g.pause = min(max(2*g.pause, firstPause), lastPause)
-	g.retry = time.Now().Add(min(max(g.pause, retryAfter), longestPause))
+	retryAfter = min(retryAfter, longestPause)
+	g.retry = time.Now().Add(max(g.pause, retryAfter))
+	g.asked = time.Now().Add(retryAfter)
+	if g.down {
+		return // those that wait are few
+	}
 	for _, c := range g.queue {
 		c.refused = ErrDown
 		close(c.ready)
 	}
 	g.queue = nil
-	if !g.down {
-		g.down = true
-		g.changed()
+	g.down = true
+	g.changed()
+}
+
+// try says whether a call may be made although the server is down.
+func (g *Guard) try() bool {
+	now := time.Now()
+	if now.Before(g.asked) || now.Sub(g.tried) < trialPause {
+		return false
 	}
+	g.tried = now
+	return true
 }
 
 // due says whether a server that is down may be probed again.

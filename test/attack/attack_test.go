@@ -177,6 +177,7 @@ func TestAttacks(t *testing.T) {
 		{"J-22", "not yet", "", bearer(f.forge(nil, claims{"nbf": now + 300})), nil, nil, "not_yet_valid"},
 		{"J-22", "from the future", "", bearer(f.forge(nil, claims{"iat": now + 300})), nil, nil, "not_yet_valid"},
 		{"J-24", "ID token", "", bearer(f.forge(map[string]any{"typ": "JWT"}, claims{"nonce": "n", "scope": nil, "client_id": nil})), nil, nil, "wrong_type"},
+		{"J-24", "ID token for its client", "", bearer(f.forge(map[string]any{"typ": "JWT"}, claims{"aud": "app", "scope": nil})), nil, nil, "wrong_type"},
 		{"J-24", "refresh token by tokenType", "", bearer(f.forge(nil, claims{"tokenType": "refresh-token"})), nil, nil, "wrong_type"},
 		{"J-24", "ID token by use", "", bearer(f.forge(nil, claims{"token_use": "id"})), nil, nil, "wrong_type"},
 		{"A-17", "refresh token", "", bearer(f.forge(map[string]any{"typ": "JWT"}, claims{"typ": "Refresh"})), nil, nil, "wrong_type"},

@@ -24,20 +24,26 @@ func TestOneClientClosesNothing(t *testing.T) {
 		name      string
 		behaviour devissuer.Behaviour
 		workers   int
+		unknown   bool // it does so for every token that it did not issue, our probe's among them
 	}{
-		{"answers 500", devissuer.Behaviour{Status: http.StatusInternalServerError}, 1},
-		{"answers 500", devissuer.Behaviour{Status: http.StatusInternalServerError}, 64},
-		{"answers after 10 s", devissuer.Behaviour{Delay: 10 * time.Second}, 64},
-		{"answers 429, Retry-After: 15", devissuer.Behaviour{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}}, 1},
-		{"answers 429, Retry-After: 15", devissuer.Behaviour{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}}, 64},
-		{"closes the connection", devissuer.Behaviour{Abort: true}, 64},
-		{"answers 100 KB", devissuer.Behaviour{Status: http.StatusOK, Body: `{"active":true,"x":"` + strings.Repeat("x", 100_000) + `"}`}, 64},
-		{"answers HTML", devissuer.Behaviour{Status: http.StatusOK, Kind: "text/html", Body: "<html>"}, 64},
-		{"answers 401", devissuer.Behaviour{Status: http.StatusUnauthorized}, 64},
+		{"answers 500", devissuer.Behaviour{Status: http.StatusInternalServerError}, 1, false},
+		{"answers 500", devissuer.Behaviour{Status: http.StatusInternalServerError}, 64, false},
+		{"answers 500 to unknown tokens", devissuer.Behaviour{Status: http.StatusInternalServerError}, 64, true},
+		{"answers 401 to unknown tokens", devissuer.Behaviour{Status: http.StatusUnauthorized}, 1, true},
+		{"answers after 10 s", devissuer.Behaviour{Delay: 10 * time.Second}, 64, false},
+		{"answers 429, Retry-After: 15", devissuer.Behaviour{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}}, 1, false},
+		{"answers 429, Retry-After: 15", devissuer.Behaviour{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": "15"}}, 64, false},
+		{"closes the connection", devissuer.Behaviour{Abort: true}, 64, false},
+		{"answers 100 KB", devissuer.Behaviour{Status: http.StatusOK, Body: `{"active":true,"x":"` + strings.Repeat("x", 100_000) + `"}`}, 64, false},
+		{"answers HTML", devissuer.Behaviour{Status: http.StatusOK, Kind: "text/html", Body: "<html>"}, 64, false},
+		{"answers 401", devissuer.Behaviour{Status: http.StatusUnauthorized}, 64, false},
 	} {
 		t.Run(fmt.Sprintf("%s, %d workers", attack.name, attack.workers), func(t *testing.T) {
 			issuer := harness.Issuer(t)
 			issuer.BehaveTo("odd", attack.behaviour)
+			if attack.unknown {
+				issuer.BehaveTo("probe", attack.behaviour)
+			}
 			service := harness.Serve(t, strings.Replace(harness.Config(issuer.URL()), "debug", "error", 1)).Ready(t)
 			client := service.Client(t)
 			ctx, stop := context.WithCancel(t.Context())
@@ -50,6 +56,12 @@ func TestOneClientClosesNothing(t *testing.T) {
 				})
 			}
 			time.Sleep(time.Second)
+			if attack.unknown { // it is closed now, until a good token is let through
+				harness.Eventually(t, "a good token is decided", func() bool {
+					reason, _, _ := harness.Ask(ctx, client, "/", "Bearer "+issuer.Opaque("", claims{"aud": "api"}))
+					return reason == "allowed"
+				})
+			}
 			var decided atomic.Int64
 			for range rate * seconds {
 				token := issuer.Opaque("", claims{"aud": "api"})

@@ -27,8 +27,8 @@ import (
 type claims = devissuer.Claims
 
 const (
-	// recoverWithin is the time that recovery from any fault may take: the
-	// circuit breaker tries again after 3 s, a failed fetch of keys within 10 s.
+	// recoverWithin is the time that recovery from any fault may take: a server
+	// that is down is probed within 4 s, a failed fetch of keys comes within 10 s.
 	recoverWithin = 10 * time.Second
 	workers       = 4
 )
