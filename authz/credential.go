@@ -51,7 +51,7 @@ func bearer(value string, opaque bool) (string, error) {
 		return "", errNoToken
 	}
 	token := strings.TrimLeft(rest, " ")
-	if len(token) > validation.MaxTokenBytes || !isB64Token(token) && !(opaque && isOpaqueToken(token)) {
+	if len(token) > validation.MaxTokenBytes || !isB64Token(token) && (!opaque || !isOpaqueToken(token)) {
 		return "", errBadRequest
 	}
 	return token, nil

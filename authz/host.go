@@ -18,7 +18,7 @@ func hostOnly(host string) (string, error) {
 			return "", errHost
 		}
 	}
-	name, port := host, ""
+	name := host
 	end := 0
 	if strings.HasPrefix(host, "[") { // an IPv6 address has colons of its own
 		if end = strings.IndexByte(host, ']'); end < 0 {
@@ -26,8 +26,8 @@ func hostOnly(host string) (string, error) {
 		}
 	}
 	if i := strings.IndexByte(host[end:], ':'); i >= 0 {
-		name, port = host[:end+i], host[end+i+1:]
-		if !isPort(port) || name == "" {
+		name = host[:end+i]
+		if !isPort(host[end+i+1:]) || name == "" {
 			return "", errHost
 		}
 	}

@@ -104,7 +104,7 @@ func decodeTriple(s string) (byte, bool) {
 		return 0, false
 	}
 	high, low := unhex(s[1]), unhex(s[2])
-	return byte(high<<4 | low), high >= 0 && low >= 0
+	return byte(high<<4 | low), high >= 0 && low >= 0 //nolint:gosec // two hexadecimal digits
 }
 
 // isNeverEncoded finds what nobody has a reason to encode who does not mean to
@@ -200,7 +200,7 @@ func (p pattern) fits(path string, ignoreCase bool) bool {
 			if segment == "" {
 				return false
 			}
-		case want != segment && !(ignoreCase && strings.EqualFold(want, segment)):
+		case want != segment && (!ignoreCase || !strings.EqualFold(want, segment)):
 			return false
 		}
 	}

@@ -23,7 +23,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/bearergate/bearergate/internal/field"
-	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/recovered"
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
@@ -105,7 +104,7 @@ type Server struct {
 	cfg    Config
 	client *http.Client
 	log    *slog.Logger
-	events observe.Observer[Event]
+	events Observer
 	now    func() time.Time
 
 	metadata atomic.Pointer[Metadata]

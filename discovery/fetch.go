@@ -2,19 +2,12 @@ package discovery
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
-
-// maxErrorRunes bounds what an error says of one fetch.
-const maxErrorRunes = 200
 
 // fetch gets a URL once. Only 200 counts.
 func (s *Server) fetch(ctx context.Context, url string, limit int64) ([]byte, http.Header, error) {
@@ -27,7 +20,7 @@ func (s *Server) fetch(ctx context.Context, url string, limit int64) ([]byte, ht
 	req.Header.Set("Accept", "application/json")
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, nil, s.short(err)
+		return nil, nil, safehttp.Short(err, s.cfg.RequestTimeout)
 	}
 	body, err := safehttp.Read(resp, limit)
 	switch status := resp.StatusCode; {
@@ -36,7 +29,7 @@ func (s *Server) fetch(ctx context.Context, url string, limit int64) ([]byte, ht
 	case status != http.StatusOK:
 		return nil, nil, fmt.Errorf("got status %d, want 200", status)
 	case err != nil:
-		return nil, nil, s.short(err)
+		return nil, nil, safehttp.Short(err, s.cfg.RequestTimeout)
 	}
 	return body, resp.Header, nil
 }
@@ -52,7 +45,7 @@ func (s *Server) reach(ctx context.Context) {
 			return 0, err // stopped, not failed
 		}
 		if err != nil {
-			err = fmt.Errorf("%s: %w", s.cfg.IntrospectionEndpoint, s.short(err))
+			err = fmt.Errorf("%s: %w", s.cfg.IntrospectionEndpoint, safehttp.Short(err, s.cfg.RequestTimeout))
 		}
 		s.note("introspection endpoint", err)
 		if err != nil {
@@ -62,40 +55,4 @@ func (s *Server) reach(ctx context.Context) {
 		cancel()
 		return 0, nil
 	})
-}
-
-// short makes one short line of what went wrong with a call. net/http quotes
-// answers that it cannot read, and names from certificates: what a stranger
-// wrote must neither fill nor break the log.
-func (s *Server) short(err error) error {
-	var timeout interface{ Timeout() bool }
-	if errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("no answer within %s: %w", s.cfg.RequestTimeout, context.DeadlineExceeded)
-	}
-	var call *url.Error
-	if errors.As(err, &call) { // the caller names the URL
-		err = call.Err
-	}
-	if text := line(err.Error()); text != err.Error() {
-		return errors.New(text)
-	}
-	return err
-}
-
-// line is text without what net/http quotes of an answer, as one line.
-func line(text string) string {
-	if before, _, ok := strings.Cut(text, "malformed "); ok {
-		return before + "malformed answer"
-	}
-	text = strings.ReplaceAll(text, "\n", "; ") // of errors that were joined
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, text)
-	if runes := []rune(text); len(runes) > maxErrorRunes {
-		return string(runes[:maxErrorRunes]) + "…"
-	}
-	return text
 }

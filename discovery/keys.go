@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/internal/recovered"
+
+	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
 const (
@@ -74,7 +76,7 @@ func (s *Server) replaceKeys(ctx context.Context) (time.Duration, error) {
 	}
 	s.keys.Store(set)
 	if alarm != nil {
-		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", line(alarm.Error()))
+		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", safehttp.Line(alarm.Error()))
 		s.events.End(ctx, Event{OperationKeys, s.cfg.Issuer, alarm})
 	}
 	return pause, nil
@@ -94,11 +96,11 @@ func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause
 		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
 	}
 	if len(keys) == 0 {
-		why := line(fmt.Sprint(errors.Join(skipped, alarm)))
+		why := safehttp.Line(fmt.Sprint(errors.Join(skipped, alarm)))
 		return nil, nil, 0, fmt.Errorf("%s: no usable key among those published: %s", uri, why)
 	}
 	if skipped != nil {
-		s.log.Warn("some keys of the JWKS are not usable", "error", line(skipped.Error()))
+		s.log.Warn("some keys of the JWKS are not usable", "error", safehttp.Line(skipped.Error()))
 	}
 	return index(keys, s.now()), alarm, s.pause(header), nil
 }

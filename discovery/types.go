@@ -84,10 +84,14 @@ type Event struct {
 	Err       error // nil: a success; an alarm about keys counts as a failure of its own
 }
 
+// Observer is told of fetches; the zero Observer is told nothing. Its functions must
+// not block, and must be safe for concurrent use.
+type Observer = observe.Observer[Event]
+
 // Options are what a Server works with.
 type Options struct {
 	Client *http.Client
 	Log    *slog.Logger
-	Events observe.Observer[Event]
+	Events Observer
 	Now    func() time.Time // nil: time.Now
 }

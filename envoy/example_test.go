@@ -16,7 +16,6 @@ import (
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/devissuer"
-	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -33,7 +32,7 @@ func Example() {
 
 	ctx, quiet := context.Background(), slog.New(slog.DiscardHandler)
 	cfg := envoy.Config{GRPCAddress: "127.0.0.1:0", ShutdownTimeout: time.Second}
-	checks := envoy.NewServer(observe.Observer[envoy.Event]{}, quiet)
+	checks := envoy.NewServer(envoy.Observer{}, quiet)
 	server, err := envoy.NewGRPC(cfg, checks, func() error { return nil }, quiet)
 	if err != nil {
 		panic(err)

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/bearergate/bearergate/authz"
-	"github.com/bearergate/bearergate/internal/observe"
 )
 
 // stream is one Check on the wire.
@@ -59,7 +58,7 @@ func TestRoomIsGivenBack(t *testing.T) {
 		"not read": {errors.New("cut off"), nil},
 	} {
 		in := newIntake()
-		server := NewServer(observe.Observer[Event]{}, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)))
+		server := NewServer(Observer{}, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)))
 		server.Use(decider(func(ctx context.Context, r authz.Request) authz.Decision {
 			if in.room.TryAcquire(maxIntakeBytes) {
 				t.Errorf("%s: takes no room", name)
@@ -92,7 +91,7 @@ func TestNoRoomIsADeny(t *testing.T) {
 	defer cancel()
 	s := &stream{ctx: ctx}
 	began := time.Now()
-	err := in.serve(NewServer(observe.Observer[Event]{}, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil))), s)
+	err := in.serve(NewServer(Observer{}, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil))), s)
 	if err != nil || s.read || s.answer.GetStatus().GetCode() == 0 || s.answer.GetDeniedResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("got %v, read %v, answer %v; want a 503 without reading", err, s.read, s.answer)
 	}

@@ -62,7 +62,7 @@ func serve(d authz.Decision) *authv3.CheckResponse {
 func answer(d authz.Decision, headers []*corev3.HeaderValueOption, body string) *authv3.CheckResponse {
 	status := d.Reason.Status()
 	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(code(status)), Message: d.Reason.String()},
+		Status: &rpcstatus.Status{Code: int32(code(status)), Message: d.Reason.String()}, //nolint:gosec // codes are few
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)}, //nolint:gosec // statuses are below 600
 			Headers: headers,

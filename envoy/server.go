@@ -36,6 +36,10 @@ type Event struct {
 	Took     time.Duration
 }
 
+// Observer is told of decisions; the zero Observer is told nothing. Its functions must
+// not block, and must be safe for concurrent use.
+type Observer = observe.Observer[Event]
+
 // Policy decides requests; *authz.Policy is one.
 type Policy interface {
 	Decide(ctx context.Context, r authz.Request) authz.Decision
@@ -46,12 +50,12 @@ type Server struct {
 	authv3.UnimplementedAuthorizationServer
 
 	policy atomic.Pointer[Policy]
-	events observe.Observer[Event]
+	events Observer
 	log    *slog.Logger
 }
 
 // NewServer returns a Server that denies everything until [Server.Use].
-func NewServer(events observe.Observer[Event], log *slog.Logger) *Server {
+func NewServer(events Observer, log *slog.Logger) *Server {
 	return &Server{events: events, log: log}
 }
 

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/bearergate/bearergate/authz"
-	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -138,7 +137,7 @@ func FuzzContextExtensions(f *testing.F) {
 
 func TestPanicIsADeny(t *testing.T) {
 	var logged bytes.Buffer
-	s := NewServer(observe.Observer[Event]{}, slog.New(slog.NewJSONHandler(&logged, nil)))
+	s := NewServer(Observer{}, slog.New(slog.NewJSONHandler(&logged, nil)))
 	s.Use(decider(func(context.Context, authz.Request) authz.Decision { panic("s3cret") }))
 	response, err := s.Check(t.Context(), request(nil))
 	if err != nil || response.GetDeniedResponse().GetStatus().GetCode() != 500 || response.Status.Code == 0 {
@@ -150,14 +149,14 @@ func TestPanicIsADeny(t *testing.T) {
 }
 
 func TestNoPolicyIsADeny(t *testing.T) {
-	response, err := NewServer(observe.Observer[Event]{}, slog.New(slog.DiscardHandler)).Check(t.Context(), nil)
+	response, err := NewServer(Observer{}, slog.New(slog.DiscardHandler)).Check(t.Context(), nil)
 	if err != nil || response.GetDeniedResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("got %v, %v", response, err)
 	}
 }
 
 func TestMarginBeforeTheDeadline(t *testing.T) { // E-08
-	s := NewServer(observe.Observer[Event]{}, slog.New(slog.DiscardHandler))
+	s := NewServer(Observer{}, slog.New(slog.DiscardHandler))
 	s.Use(decider(func(ctx context.Context, _ authz.Request) authz.Decision {
 		<-ctx.Done()
 		return denied(authz.Unavailable, ctx.Err())
@@ -174,7 +173,7 @@ func TestLogLines(t *testing.T) { // docs/contract.md §8
 		authz.Allowed: "DEBUG", authz.Metadata: "DEBUG", authz.NoToken: "INFO", authz.Unavailable: "WARN", authz.Internal: "ERROR", authz.Misconfigured: "ERROR",
 	} {
 		var logged bytes.Buffer
-		s := NewServer(observe.Observer[Event]{}, slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		s := NewServer(Observer{}, slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
 		s.Use(decider(func(context.Context, authz.Request) authz.Decision {
 			return authz.Decision{Reason: reason, Issuer: "i", Rule: "r"}
 		}))

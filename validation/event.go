@@ -1,6 +1,10 @@
 package validation
 
-import "time"
+import (
+	"time"
+
+	"github.com/bearergate/bearergate/internal/observe"
+)
 
 // The operations that an Event tells of.
 const (
@@ -18,3 +22,7 @@ type Event struct {
 	Took      time.Duration // of a call
 	Down      bool          // of the breaker: calls are refused, but for probes
 }
+
+// Observer is told of look-ups, calls and breakers; the zero Observer is told nothing. Its functions must
+// not block, and must be safe for concurrent use.
+type Observer = observe.Observer[Event]

@@ -14,7 +14,6 @@ import (
 
 	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/guard"
-	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/recovered"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/internal/walk"
@@ -52,7 +51,7 @@ type introspector struct {
 	auth   clientauth.Method
 	guard  *guard.Guard
 	log    *slog.Logger
-	events observe.Observer[Event]
+	events Observer
 	now    func() time.Time
 }
 
@@ -151,7 +150,7 @@ func (i *introspector) call(ctx context.Context, token string) (*Token, error) {
 	}
 	resp, err := i.client.Do(req)
 	if err != nil {
-		return nil, &UnavailableError{Err: err}
+		return nil, &UnavailableError{Err: fmt.Errorf("introspection: %w", safehttp.Short(err, i.cfg.RequestTimeout))}
 	}
 	body, err := safehttp.Read(resp, maxAnswerBytes)
 	// These two statuses mean nothing without a body that says what they are about.

@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/strictjws"
 	"github.com/bearergate/bearergate/internal/walk"
 )
@@ -40,7 +39,7 @@ func cacheOf(jwt bool) string {
 // safe for concurrent use.
 type Issuer struct {
 	cfg    Config
-	events observe.Observer[Event]
+	events Observer
 	now    func() time.Time
 
 	source       Source
@@ -59,7 +58,7 @@ type Options struct {
 	Source Source
 	Client *http.Client // of introspection
 	Log    *slog.Logger
-	Events observe.Observer[Event]
+	Events Observer
 	Now    func() time.Time // nil: time.Now
 }
 

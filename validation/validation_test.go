@@ -12,7 +12,6 @@ import (
 
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/devissuer"
-	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -85,7 +84,7 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	t.Cleanup(func() { cancel(); <-done })
 	b.Issuer, err = validation.NewIssuer(cfg, validation.Options{
 		Source: b.server, Client: client, Log: log, Now: b.now,
-		Events: observe.Observer[validation.Event]{Ended: func(_ context.Context, e validation.Event) {
+		Events: validation.Observer{Ended: func(_ context.Context, e validation.Event) {
 			switch e.Operation {
 			case validation.OperationCache:
 				b.count(b.cache, e.Cache+" "+e.Result)

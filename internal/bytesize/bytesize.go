@@ -38,7 +38,7 @@ func Parse(s string) (Size, error) {
 	}
 	// ParseUint takes neither signs nor, in base 10, underscores.
 	n, err := strconv.ParseUint(number, 10, 63)
-	if err != nil || n > uint64(math.MaxInt64/unit) {
+	if err != nil || n > uint64(math.MaxInt64/unit) { //nolint:gosec // units are not negative
 		return 0, fmt.Errorf("got %q, want a size like 64KiB, 256MiB or 1GiB, or a number of bytes", s)
 	}
 	return Size(n) * unit, nil //nolint:gosec // bounded above

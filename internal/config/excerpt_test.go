@@ -152,10 +152,10 @@ func TestNumbersAreNotShown(t *testing.T) {
 
 func TestExcerpts(t *testing.T) {
 	const wide = "x-auth-with-a-long-name-"
-	long := func(open, close string) string {
+	long := func(opening, closing string) string {
 		var b strings.Builder
 		for i := range 40 {
-			fmt.Fprintf(&b, `%s%s%d%s: "claim-%d", `, open, wide, i, close, i)
+			fmt.Fprintf(&b, `%s%s%d%s: "claim-%d", `, opening, wide, i, closing, i)
 		}
 		return b.String()
 	}

@@ -146,7 +146,7 @@ func listenerOf(ctx context.Context, admin string) (string, error) {
 		return "", err
 	}
 	if len(all.Statuses) != 1 {
-		return "", fmt.Errorf("Envoy has %d listeners, want 1", len(all.Statuses))
+		return "", fmt.Errorf("the demo's Envoy has %d listeners, want 1", len(all.Statuses))
 	}
 	socket := all.Statuses[0].Local.Socket
 	return net.JoinHostPort(socket.Address, strconv.Itoa(socket.Port)), nil

@@ -256,16 +256,16 @@ func (g *Guard) makeRoom() bool {
 
 func (g *Guard) slow() time.Duration { return max(leastSlow, slowFactor*g.typical) }
 
-// wakeIn looks at the queue again after d, or sooner.
+// wakeIn looks at the queue again after d.
 func (g *Guard) wakeIn(d time.Duration) {
-	if g.wake == nil {
-		g.wake = time.AfterFunc(d, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.wake = nil
-			g.dispatch()
-		})
+	if g.wake != nil {
+		g.wake.Stop()
 	}
+	g.wake = time.AfterFunc(d, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.dispatch()
+	})
 }
 
 // leave frees the slot of a call and learns from how it ended.

@@ -14,7 +14,6 @@ import (
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
-	"github.com/bearergate/bearergate/internal/observe"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -92,8 +91,8 @@ func result(err error) string {
 }
 
 // Checks counts decisions.
-func (m *Metrics) Checks() observe.Observer[envoy.Event] {
-	return observe.Observer[envoy.Event]{Ended: func(_ context.Context, e envoy.Event) {
+func (m *Metrics) Checks() envoy.Observer {
+	return envoy.Observer{Ended: func(_ context.Context, e envoy.Event) {
 		counter, ok := m.checks[e.Decision.Reason]
 		if !ok {
 			counter = m.checks[authz.Internal]
@@ -104,8 +103,8 @@ func (m *Metrics) Checks() observe.Observer[envoy.Event] {
 }
 
 // Discovery counts fetches.
-func (m *Metrics) Discovery() observe.Observer[discovery.Event] {
-	return observe.Observer[discovery.Event]{Ended: func(_ context.Context, e discovery.Event) {
+func (m *Metrics) Discovery() discovery.Observer {
+	return discovery.Observer{Ended: func(_ context.Context, e discovery.Event) {
 		if e.Operation == discovery.OperationMetadata {
 			m.discoveries.WithLabelValues(e.Issuer, result(e.Err)).Inc()
 			return
@@ -118,8 +117,8 @@ func (m *Metrics) Discovery() observe.Observer[discovery.Event] {
 }
 
 // Validation counts look-ups and introspection calls.
-func (m *Metrics) Validation() observe.Observer[validation.Event] {
-	return observe.Observer[validation.Event]{Ended: func(_ context.Context, e validation.Event) {
+func (m *Metrics) Validation() validation.Observer {
+	return validation.Observer{Ended: func(_ context.Context, e validation.Event) {
 		switch e.Operation {
 		case validation.OperationCache:
 			m.cache.WithLabelValues(e.Cache, e.Result).Inc()

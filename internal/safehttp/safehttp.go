@@ -269,7 +269,7 @@ func isLoopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// ErrTooLarge: a body has more bytes than are read.
+// ErrTooLarge says that a body has more bytes than are read.
 var ErrTooLarge = errors.New("body too large")
 
 // Read returns the body of resp and closes it; a body of more than limit bytes

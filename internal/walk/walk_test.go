@@ -18,7 +18,7 @@ func TestStepsAreRecordedInOrder(t *testing.T) {
 		t.Error("Check does not return what it was given")
 	}
 	broken := errors.New("broken")
-	if w.Err("validation", "signature", broken) != broken || w.Err("validation", "typ", nil) != nil {
+	if !errors.Is(w.Err("validation", "signature", broken), broken) || w.Err("validation", "typ", nil) != nil {
 		t.Error("Err does not return what it was given")
 	}
 	w.Note("authz", "rule", func() string { return "matches" })

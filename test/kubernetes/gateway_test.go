@@ -199,8 +199,7 @@ func static(t *testing.T, translated map[string]any, certificate, key, listener 
 	var clusters []any
 	for name, node := range found {
 		kind, cluster, _ := strings.Cut(name, " ")
-		switch kind {
-		case "Cluster":
+		if kind == "Cluster" {
 			node["type"], node["loadAssignment"] = "STATIC", found["ClusterLoadAssignment "+cluster]
 			delete(node, "edsClusterConfig")
 			clusters = append(clusters, node)

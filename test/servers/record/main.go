@@ -60,11 +60,12 @@ type answer struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	tokens := flag.String("tokens", "", "folder to write the raw tokens to, with the server's description; the server then runs on until SIGTERM")
 	port := flag.Int("port", 18080, "port of the server")
 	flag.Parse()
-	if err := record(ctx, flag.Arg(0), *port, *tokens); err != nil {
+	err := record(ctx, flag.Arg(0), *port, *tokens)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
