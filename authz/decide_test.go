@@ -29,7 +29,7 @@ type bench struct {
 func newBench(t testing.TB) *bench {
 	t.Helper()
 	b := &bench{}
-	var issuers []*validation.Issuer
+	var issuers []*validation.Validator
 	for _, strategy := range []validation.Strategy{validation.StrategyBoth, validation.StrategyJWT} {
 		as, issuer := newIssuer(t, strategy)
 		issuers = append(issuers, issuer)
@@ -44,7 +44,7 @@ func newBench(t testing.TB) *bench {
 	return b
 }
 
-func newIssuer(t testing.TB, strategy validation.Strategy) (*devissuer.Issuer, *validation.Issuer) {
+func newIssuer(t testing.TB, strategy validation.Strategy) (*devissuer.Issuer, *validation.Validator) {
 	t.Helper()
 	as, stop, err := devissuer.Start(map[string]string{"gate": ""})
 	if err != nil {
@@ -63,7 +63,7 @@ func newIssuer(t testing.TB, strategy validation.Strategy) (*devissuer.Issuer, *
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer, err := validation.NewIssuer(validation.Config{
+	issuer, err := validation.NewValidator(validation.Config{
 		Issuer: as.URL(), Strategy: strategy, ClientID: "gate", ClientAuthMethod: validation.AuthNone, IntrospectionResponse: validation.ResponseJSON,
 		Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible, RequestTimeout: time.Second, InsecureHTTP: true,
 		Cache: validation.CacheConfig{MaxEntries: 100, MaxBytes: 1 << 20, TTL: time.Minute},

@@ -79,7 +79,7 @@ func tokensOf(issuer string) (_ *validation.Set, end func()) {
 	if err != nil {
 		panic(err)
 	}
-	one, err := validation.NewIssuer(validation.Config{
+	one, err := validation.NewValidator(validation.Config{
 		Issuer: issuer, Strategy: validation.StrategyJWT, Algorithms: []string{"ES256"},
 		AccessTokenType: validation.TypeCompatible, RequestTimeout: 2 * time.Second,
 	}, validation.Options{Source: server, Client: options.Client, Log: options.Log})

@@ -98,9 +98,9 @@ func (c Config) needed() string {
 	return strings.Join(names, " and ")
 }
 
-// Server is one authorization server. Its methods are safe for concurrent use;
-// none but [Server.Key] waits for the network.
-type Server struct {
+// Issuer is one authorization server. Its methods are safe for concurrent use;
+// none but [Issuer.Key] waits for the network.
+type Issuer struct {
 	cfg    Config
 	client *http.Client
 	log    *slog.Logger
@@ -119,12 +119,12 @@ type Server struct {
 	problems map[string]error // by what was fetched: why the last try failed
 }
 
-// New returns a Server that fetches nothing before [Server.Run].
-func New(cfg Config, o Options) (*Server, error) {
+// New returns an Issuer that fetches nothing before [Issuer.Run].
+func New(cfg Config, o Options) (*Issuer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{
+	s := &Issuer{
 		cfg: cfg, client: o.Client, log: o.Log, events: o.Events, now: o.Now,
 		newURI: make(chan struct{}, 1), problems: map[string]error{},
 		unknown: rate.NewLimiter(rate.Every(cfg.MinRefreshInterval), unknownBurst),
@@ -144,18 +144,18 @@ func New(cfg Config, o Options) (*Server, error) {
 // Inherit takes over what before has fetched, if it was fetched from the same
 // authorization server in the same trust: a reload that changes how often
 // something is fetched must not make anybody wait. It is called before Run.
-func (s *Server) Inherit(before *Server) {
-	if !s.cfg.SameTrust(before.cfg) {
+func (i *Issuer) Inherit(before *Issuer) {
+	if !i.cfg.SameTrust(before.cfg) {
 		return
 	}
 	if m := before.metadata.Load(); m != nil {
-		s.metadata.Store(m)
+		i.metadata.Store(m)
 		if m.JWKSURI != "" {
-			s.announceURI()
+			i.announceURI()
 		}
 	}
-	s.keys.Store(before.keys.Load())
-	s.reached.Store(before.reached.Load())
+	i.keys.Store(before.keys.Load())
+	i.reached.Store(before.reached.Load())
 }
 
 // SameTrust says whether what was found out under d holds under c: the same
@@ -169,28 +169,28 @@ func (c Config) SameTrust(d Config) bool {
 }
 
 // announceURI has the keys fetched: there is a jwks_uri, or another one.
-func (s *Server) announceURI() {
+func (i *Issuer) announceURI() {
 	select {
-	case s.newURI <- struct{}{}:
+	case i.newURI <- struct{}{}:
 	default: // already said
 	}
 }
 
 // Run fetches metadata and keys and keeps them fresh until ctx ends.
-func (s *Server) Run(ctx context.Context) {
+func (i *Issuer) Run(ctx context.Context) {
 	var work sync.WaitGroup
 	defer work.Wait()
-	if s.cfg.discovers() {
-		work.Go(func() { repeat(ctx, nil, s.refreshMetadata) })
-	} else if s.cfg.NeedIntrospection {
-		work.Go(func() { s.reach(ctx) })
+	if i.cfg.discovers() {
+		work.Go(func() { repeat(ctx, nil, i.refreshMetadata) })
+	} else if i.cfg.NeedIntrospection {
+		work.Go(func() { i.reach(ctx) })
 	}
-	if s.cfg.NeedKeys {
+	if i.cfg.NeedKeys {
 		work.Go(func() {
 			select {
 			case <-ctx.Done():
-			case <-s.newURI:
-				repeat(ctx, s.newURI, s.refreshKeys)
+			case <-i.newURI:
+				repeat(ctx, i.newURI, i.refreshKeys)
 			}
 		})
 	}
@@ -198,13 +198,13 @@ func (s *Server) Run(ctx context.Context) {
 
 // Metadata returns what the authorization server publishes, overrides applied,
 // or [ErrUnavailable].
-func (s *Server) Metadata() (Metadata, error) {
-	m := s.metadata.Load()
+func (i *Issuer) Metadata() (Metadata, error) {
+	m := i.metadata.Load()
 	if m == nil {
-		return Metadata{}, s.unavailable("metadata")
+		return Metadata{}, i.unavailable("metadata")
 	}
-	if !m.Fetched.IsZero() && s.now().Sub(m.Fetched) > s.cfg.MaxStale {
-		return Metadata{}, s.unavailable("metadata")
+	if !m.Fetched.IsZero() && i.now().Sub(m.Fetched) > i.cfg.MaxStale {
+		return Metadata{}, i.unavailable("metadata")
 	}
 	return *m, nil
 }
@@ -214,8 +214,8 @@ func (s *Server) Metadata() (Metadata, error) {
 // three times at once and then once in MinRefreshInterval; callers wait for that
 // fetch, as long as their ctx lets them. The errors are [ErrUnknownKey] and
 // [ErrUnavailable].
-func (s *Server) Key(ctx context.Context, keyID, alg string) (Key, error) {
-	set, err := s.current()
+func (i *Issuer) Key(ctx context.Context, keyID, alg string) (Key, error) {
+	set, err := i.current()
 	if err != nil {
 		return Key{}, err
 	}
@@ -225,12 +225,12 @@ func (s *Server) Key(ctx context.Context, keyID, alg string) (Key, error) {
 	select {
 	case <-ctx.Done():
 		return Key{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	case result := <-s.fetches.DoChan("unknown", s.fetchUnknown):
+	case result := <-i.fetches.DoChan("unknown", i.fetchUnknown):
 		if result.Err != nil {
 			return Key{}, fmt.Errorf("%w: %w", ErrUnavailable, result.Err)
 		}
 	}
-	if set, err = s.current(); err != nil {
+	if set, err = i.current(); err != nil {
 		return Key{}, err
 	}
 	if key, ok := set.find(keyID, alg); ok {
@@ -241,8 +241,8 @@ func (s *Server) Key(ctx context.Context, keyID, alg string) (Key, error) {
 
 // Trusted returns nil while the key of that thumbprint is published,
 // [ErrUnknownKey] once it is not, and [ErrUnavailable] when nobody can tell.
-func (s *Server) Trusted(thumbprint string) error {
-	set, err := s.current()
+func (i *Issuer) Trusted(thumbprint string) error {
+	set, err := i.current()
 	if err != nil {
 		return err
 	}
@@ -253,27 +253,27 @@ func (s *Server) Trusted(thumbprint string) error {
 }
 
 // Ready returns nil when tokens of this issuer can be decided, else why not.
-func (s *Server) Ready() error {
-	if _, err := s.Metadata(); err != nil {
+func (i *Issuer) Ready() error {
+	if _, err := i.Metadata(); err != nil {
 		return err
 	}
-	if s.cfg.NeedKeys {
-		if _, err := s.current(); err != nil {
+	if i.cfg.NeedKeys {
+		if _, err := i.current(); err != nil {
 			return err
 		}
 	}
-	if s.cfg.NeedIntrospection && !s.cfg.discovers() && !s.reached.Load() {
-		return s.unavailable("introspection endpoint")
+	if i.cfg.NeedIntrospection && !i.cfg.discovers() && !i.reached.Load() {
+		return i.unavailable("introspection endpoint")
 	}
 	return nil
 }
 
 // Failing says whether the last fetch of anything failed: what is not ready then
 // is not just slow.
-func (s *Server) Failing() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, err := range s.problems {
+func (i *Issuer) Failing() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, err := range i.problems {
 		if err != nil {
 			return true
 		}
@@ -281,10 +281,10 @@ func (s *Server) Failing() bool {
 	return false
 }
 
-func (s *Server) current() (*keySet, error) {
-	set := s.keys.Load()
-	if set == nil || s.now().Sub(set.fetched) > s.cfg.MaxStale {
-		return nil, s.unavailable("keys")
+func (i *Issuer) current() (*keySet, error) {
+	set := i.keys.Load()
+	if set == nil || i.now().Sub(set.fetched) > i.cfg.MaxStale {
+		return nil, i.unavailable("keys")
 	}
 	return set, nil
 }
@@ -292,34 +292,34 @@ func (s *Server) current() (*keySet, error) {
 // fetchUnknown fetches the keys, unless unknown key IDs had that done too often
 // of late (J-27, L-05). Then the keys in use decide, if the last fetch brought
 // them: while they cannot be fetched, nobody can tell a new key from none.
-func (s *Server) fetchUnknown() (any, error) {
-	if !s.unknown.AllowN(s.now(), 1) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return nil, s.problems["keys"]
+func (i *Issuer) fetchUnknown() (any, error) {
+	if !i.unknown.AllowN(i.now(), 1) {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		return nil, i.problems["keys"]
 	}
-	_, err := s.refreshKeys(context.Background())
+	_, err := i.refreshKeys(context.Background())
 	return nil, err
 }
 
 // note remembers how the last try to fetch what ended, and logs the changes.
-func (s *Server) note(what string, err error) {
-	s.mu.Lock()
-	before := s.problems[what]
-	s.problems[what] = err
-	s.mu.Unlock()
+func (i *Issuer) note(what string, err error) {
+	i.mu.Lock()
+	before := i.problems[what]
+	i.problems[what] = err
+	i.mu.Unlock()
 	switch {
 	case err != nil:
-		s.log.Error("cannot fetch "+what, "error", err)
+		i.log.Error("cannot fetch "+what, "error", err)
 	case before != nil:
-		s.log.Info("fetched " + what + " again")
+		i.log.Info("fetched " + what + " again")
 	}
 }
 
-func (s *Server) unavailable(what string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.problems[what]; err != nil {
+func (i *Issuer) unavailable(what string) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err := i.problems[what]; err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
 	}
 	return fmt.Errorf("%w: %s not fetched yet", ErrUnavailable, what)

@@ -131,7 +131,7 @@ func (s *as) config() Config {
 	}
 }
 
-func server(t *testing.T, cfg Config, o Options) *Server {
+func server(t *testing.T, cfg Config, o Options) *Issuer {
 	t.Helper()
 	client, err := safehttp.New(safehttp.Options{Timeout: cfg.RequestTimeout, InsecureHTTP: true})
 	if err != nil {
@@ -147,7 +147,7 @@ func server(t *testing.T, cfg Config, o Options) *Server {
 }
 
 // run starts s and stops it at the end of the test.
-func run(t *testing.T, s *Server) {
+func run(t *testing.T, s *Issuer) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); s.Run(ctx) }()
@@ -657,7 +657,7 @@ func (c *clock) add(d time.Duration) {
 }
 
 // rotating returns a running server and its clock, ready with the key a.
-func rotating(t *testing.T) (*as, *Server, *clock) {
+func rotating(t *testing.T) (*as, *Issuer, *clock) {
 	t.Helper()
 	as := newAS(t)
 	as.set(oauthPath, 200, jsonKind, good)

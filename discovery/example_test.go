@@ -12,7 +12,7 @@ import (
 	"github.com/bearergate/bearergate/internal/devissuer"
 )
 
-// A Server fetches metadata and keys by itself and keeps them fresh. Key IDs that
+// An Issuer fetches metadata and keys by itself and keeps them fresh. Key IDs that
 // it does not know have it look again, so that a key which was published a moment
 // ago verifies at once.
 func Example() {

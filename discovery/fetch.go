@@ -10,17 +10,17 @@ import (
 )
 
 // fetch gets a URL once. Only 200 counts.
-func (s *Server) fetch(ctx context.Context, url string, limit int64) ([]byte, http.Header, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.RequestTimeout)
+func (i *Issuer) fetch(ctx context.Context, url string, limit int64) ([]byte, http.Header, error) {
+	ctx, cancel := context.WithTimeout(ctx, i.cfg.RequestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, nil, err
 	}
 	req.Header.Set("Accept", "application/json")
-	resp, err := s.client.Do(req)
+	resp, err := i.client.Do(req)
 	if err != nil {
-		return nil, nil, safehttp.Short(err, s.cfg.RequestTimeout)
+		return nil, nil, safehttp.Short(err, i.cfg.RequestTimeout)
 	}
 	body, err := safehttp.Read(resp, limit)
 	switch status := resp.StatusCode; {
@@ -29,29 +29,29 @@ func (s *Server) fetch(ctx context.Context, url string, limit int64) ([]byte, ht
 	case status != http.StatusOK:
 		return nil, nil, fmt.Errorf("got status %d, want 200", status)
 	case err != nil:
-		return nil, nil, safehttp.Short(err, s.cfg.RequestTimeout)
+		return nil, nil, safehttp.Short(err, i.cfg.RequestTimeout)
 	}
 	return body, resp.Header, nil
 }
 
 // reach tries the configured introspection endpoint until it can be connected
 // to: without discovery nothing else shows that it is there.
-func (s *Server) reach(ctx context.Context) {
+func (i *Issuer) reach(ctx context.Context) {
 	done, cancel := context.WithCancel(ctx)
 	defer cancel()
 	repeat(done, nil, func(ctx context.Context) (time.Duration, error) {
-		err := safehttp.Reach(ctx, s.cfg.IntrospectionEndpoint)
+		err := safehttp.Reach(ctx, i.cfg.IntrospectionEndpoint)
 		if err != nil && ctx.Err() != nil {
 			return 0, err // stopped, not failed
 		}
 		if err != nil {
-			err = fmt.Errorf("%s: %w", s.cfg.IntrospectionEndpoint, safehttp.Short(err, s.cfg.RequestTimeout))
+			err = fmt.Errorf("%s: %w", i.cfg.IntrospectionEndpoint, safehttp.Short(err, i.cfg.RequestTimeout))
 		}
-		s.note("introspection endpoint", err)
+		i.note("introspection endpoint", err)
 		if err != nil {
 			return 0, err
 		}
-		s.reached.Store(true)
+		i.reached.Store(true)
 		cancel()
 		return 0, nil
 	})

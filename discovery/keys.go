@@ -53,9 +53,9 @@ func only(keys []Key, alg string) (Key, bool) {
 }
 
 // refreshKeys fetches the keys once, whoever asks at the same time.
-func (s *Server) refreshKeys(ctx context.Context) (time.Duration, error) {
-	result := <-s.fetches.DoChan("keys", func() (any, error) {
-		return recovered.Call(func() (time.Duration, error) { return s.replaceKeys(ctx) })
+func (i *Issuer) refreshKeys(ctx context.Context) (time.Duration, error) {
+	result := <-i.fetches.DoChan("keys", func() (any, error) {
+		return recovered.Call(func() (time.Duration, error) { return i.replaceKeys(ctx) })
 	})
 	pause, _ := result.Val.(time.Duration)
 	return pause, result.Err
@@ -63,31 +63,31 @@ func (s *Server) refreshKeys(ctx context.Context) (time.Duration, error) {
 
 // replaceKeys fetches the keys. A set that cannot be had, or that has no usable
 // key, leaves the last good ones in use (J-11, L-06).
-func (s *Server) replaceKeys(ctx context.Context) (time.Duration, error) {
-	ctx = s.events.Start(ctx, OperationKeys)
-	set, alarm, pause, err := s.fetchKeys(ctx)
+func (i *Issuer) replaceKeys(ctx context.Context) (time.Duration, error) {
+	ctx = i.events.Start(ctx, OperationKeys)
+	set, alarm, pause, err := i.fetchKeys(ctx)
 	if err != nil && ctx.Err() != nil {
 		return 0, err // stopped, not failed
 	}
-	s.note("keys", err)
-	s.events.End(ctx, Event{OperationKeys, s.cfg.Issuer, err})
+	i.note("keys", err)
+	i.events.End(ctx, Event{OperationKeys, i.cfg.Issuer, err})
 	if err != nil {
 		return 0, err
 	}
-	s.keys.Store(set)
+	i.keys.Store(set)
 	if alarm != nil {
-		s.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", safehttp.Line(alarm.Error()))
-		s.events.End(ctx, Event{OperationKeys, s.cfg.Issuer, alarm})
+		i.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", safehttp.Line(alarm.Error()))
+		i.events.End(ctx, Event{OperationKeys, i.cfg.Issuer, alarm})
 	}
 	return pause, nil
 }
 
-func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause time.Duration, err error) {
-	uri := s.keysURI()
+func (i *Issuer) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause time.Duration, err error) {
+	uri := i.keysURI()
 	if uri == "" {
 		return nil, nil, 0, errors.New("no jwks_uri yet")
 	}
-	body, header, err := s.fetch(ctx, uri, maxKeySetBytes)
+	body, header, err := i.fetch(ctx, uri, maxKeySetBytes)
 	if err != nil {
 		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
 	}
@@ -100,16 +100,16 @@ func (s *Server) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause
 		return nil, nil, 0, fmt.Errorf("%s: no usable key among those published: %s", uri, why)
 	}
 	if skipped != nil {
-		s.log.Warn("some keys of the JWKS are not usable", "error", safehttp.Line(skipped.Error()))
+		i.log.Warn("some keys of the JWKS are not usable", "error", safehttp.Line(skipped.Error()))
 	}
-	return index(keys, s.now()), alarm, s.pause(header), nil
+	return index(keys, i.now()), alarm, i.pause(header), nil
 }
 
-func (s *Server) keysURI() string {
-	if m := s.metadata.Load(); m != nil {
+func (i *Issuer) keysURI() string {
+	if m := i.metadata.Load(); m != nil {
 		return m.JWKSURI
 	}
-	return s.cfg.JWKSURI
+	return i.cfg.JWKSURI
 }
 
 func index(keys []Key, fetched time.Time) *keySet {
@@ -128,8 +128,8 @@ func index(keys []Key, fetched time.Time) *keySet {
 // pause is the time to the next background refresh: what max-age says, but
 // neither longer than the configured interval nor shorter than the configured
 // minimum.
-func (s *Server) pause(header http.Header) time.Duration {
-	pause := s.cfg.RefreshInterval
+func (i *Issuer) pause(header http.Header) time.Duration {
+	pause := i.cfg.RefreshInterval
 	for _, directive := range strings.Split(strings.Join(header.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
 		if !strings.EqualFold(name, "max-age") {
@@ -139,7 +139,7 @@ func (s *Server) pause(header http.Header) time.Duration {
 		if err != nil {
 			continue
 		}
-		floor := min(s.cfg.MinRefreshInterval, s.cfg.RefreshInterval)
+		floor := min(i.cfg.MinRefreshInterval, i.cfg.RefreshInterval)
 		pause = min(pause, max(floor, time.Duration(seconds)*time.Second))
 	}
 	return pause

@@ -55,20 +55,20 @@ func candidates(issuer string) []string {
 }
 
 // refreshMetadata fetches the metadata once, and adopts it if it is good.
-func (s *Server) refreshMetadata(ctx context.Context) (time.Duration, error) {
-	ctx = s.events.Start(ctx, OperationMetadata)
-	found, pause, err := s.fetchMetadata(ctx)
+func (i *Issuer) refreshMetadata(ctx context.Context) (time.Duration, error) {
+	ctx = i.events.Start(ctx, OperationMetadata)
+	found, pause, err := i.fetchMetadata(ctx)
 	if ctx.Err() != nil && err != nil {
 		return 0, err // stopped, not failed
 	}
-	s.note("metadata", err)
-	s.events.End(ctx, Event{OperationMetadata, s.cfg.Issuer, err})
+	i.note("metadata", err)
+	i.events.End(ctx, Event{OperationMetadata, i.cfg.Issuer, err})
 	if err != nil {
 		return 0, err
 	}
-	before := s.metadata.Swap(found)
-	if s.cfg.JWKSURI == "" && (before == nil || before.JWKSURI != found.JWKSURI) {
-		s.announceURI()
+	before := i.metadata.Swap(found)
+	if i.cfg.JWKSURI == "" && (before == nil || before.JWKSURI != found.JWKSURI) {
+		i.announceURI()
 	}
 	return pause, nil
 }
@@ -77,22 +77,22 @@ func (s *Server) refreshMetadata(ctx context.Context) (time.Duration, error) {
 // Whatever is no valid document of this issuer leads on to the next (D-07):
 // every candidate is held to the same issuer, so going on never chooses another
 // one (D-05). The time is bounded by RequestTimeout for each of few candidates.
-func (s *Server) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, error) {
-	m := s.cfg.configured()
-	pause := s.cfg.RefreshInterval
+func (i *Issuer) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, error) {
+	m := i.cfg.configured()
+	pause := i.cfg.RefreshInterval
 	var wrong []string
-	for _, url := range s.cfg.candidates() {
-		doc, header, err := s.fetchDocument(ctx, url)
+	for _, url := range i.cfg.candidates() {
+		doc, header, err := i.fetchDocument(ctx, url)
 		if err == nil {
-			pause = min(pause, s.pause(header))
-			if err = s.complete(m, doc); err == nil {
-				m.Fetched = s.now()
+			pause = min(pause, i.pause(header))
+			if err = i.complete(m, doc); err == nil {
+				m.Fetched = i.now()
 				return m, pause, nil
 			}
 		}
 		wrong = append(wrong, url+": "+err.Error())
 	}
-	return nil, 0, fmt.Errorf("no usable document: %s (%s would do without)", strings.Join(wrong, "; "), s.cfg.without())
+	return nil, 0, fmt.Errorf("no usable document: %s (%s would do without)", strings.Join(wrong, "; "), i.cfg.without())
 }
 
 // configured is what needs no fetch.
@@ -119,20 +119,20 @@ func (c Config) without() string {
 }
 
 // fetchDocument fetches a document that names the right issuer.
-func (s *Server) fetchDocument(ctx context.Context, url string) (document, http.Header, error) {
+func (i *Issuer) fetchDocument(ctx context.Context, url string) (document, http.Header, error) {
 	var doc document
-	body, header, err := s.fetch(ctx, url, maxMetadataBytes)
+	body, header, err := i.fetch(ctx, url, maxMetadataBytes)
 	if err != nil {
 		return doc, nil, err
 	}
-	doc, err = s.read(body, header)
+	doc, err = i.read(body, header)
 	return doc, header, err
 }
 
 // read holds a body to what a metadata document is. The issuer in it is the
 // proof; the content type is not: documents lie on file servers too. A page of
 // HTML is none, whatever it says (D-08).
-func (s *Server) read(body []byte, header http.Header) (document, error) {
+func (i *Issuer) read(body []byte, header http.Header) (document, error) {
 	var doc document
 	switch kind := safehttp.MediaType(header); kind {
 	case "text/html", "application/xhtml+xml":
@@ -141,20 +141,20 @@ func (s *Server) read(body []byte, header http.Header) (document, error) {
 	if err := json.Unmarshal(body, &doc); err != nil { // its text could quote the body
 		return doc, errors.New("not a strict JSON object with the members of RFC 8414")
 	}
-	if doc.IssuerURL != s.cfg.Issuer { // D-05, RFC 8414 §3.3
-		return doc, fmt.Errorf("got issuer %.200q, want %q", doc.IssuerURL, s.cfg.Issuer)
+	if doc.IssuerURL != i.cfg.Issuer { // D-05, RFC 8414 §3.3
+		return doc, fmt.Errorf("got issuer %.200q, want %q", doc.IssuerURL, i.cfg.Issuer)
 	}
 	return doc, nil
 }
 
 // complete fills in what m does not have yet. Its error says what is needed
 // and still missing, for the next candidate to give (D-11).
-func (s *Server) complete(m *Metadata, doc document) error {
-	if s.cfg.MutualTLS && doc.Aliases.Introspection != "" {
+func (i *Issuer) complete(m *Metadata, doc document) error {
+	if i.cfg.MutualTLS && doc.Aliases.Introspection != "" {
 		doc.Introspection = doc.Aliases.Introspection
 	}
 	var errs []string
-	for _, e := range s.cfg.endpoints() {
+	for _, e := range i.cfg.endpoints() {
 		to := e.of(m)
 		if *to != "" {
 			continue
@@ -166,7 +166,7 @@ func (s *Server) complete(m *Metadata, doc document) error {
 			}
 			continue
 		}
-		if err := safehttp.CheckURL(given, s.cfg.InsecureHTTP); err != nil { // D-12
+		if err := safehttp.CheckURL(given, i.cfg.InsecureHTTP); err != nil { // D-12
 			if e.needed {
 				errs = append(errs, e.name+" "+err.Error())
 			}

@@ -88,7 +88,7 @@ type Event struct {
 // not block, and must be safe for concurrent use.
 type Observer = observe.Observer[Event]
 
-// Options are what a Server works with.
+// Options are what an Issuer works with.
 type Options struct {
 	Client *http.Client
 	Log    *slog.Logger

@@ -98,7 +98,7 @@ func policyOf(issuer string) (_ *authz.Policy, end func()) {
 	if err != nil {
 		panic(err)
 	}
-	tokens, err := validation.NewIssuer(validation.Config{
+	tokens, err := validation.NewValidator(validation.Config{
 		Issuer: issuer, Strategy: validation.StrategyJWT, Algorithms: []string{"ES256"},
 		AccessTokenType: validation.TypeCompatible, RequestTimeout: 2 * time.Second,
 	}, validation.Options{Source: published, Client: options.Client, Log: options.Log})

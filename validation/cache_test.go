@@ -211,12 +211,12 @@ func TestOnlyTheSameJudgeInherits(t *testing.T) {
 	inherits := func(change func(*Config)) bool {
 		after := base
 		change(&after)
-		before, err := NewIssuer(base, Options{})
+		before, err := NewValidator(base, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer before.Close()
-		next, err := NewIssuer(after, Options{})
+		next, err := NewValidator(after, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ const (
 	OperationBreaker       = "breaker"       // the endpoint went down or came up
 )
 
-// Event is what an Issuer did.
+// Event is what a Validator did.
 type Event struct {
 	Operation string
 	Issuer    string

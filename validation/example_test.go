@@ -13,7 +13,7 @@ import (
 	"github.com/bearergate/bearergate/validation"
 )
 
-// An Issuer says what a genuine token says, or by one of the package's sentinels
+// A Validator says what a genuine token says, or by one of the package's sentinels
 // why it is none. What the token may do is not asked here.
 func Example() {
 	as, stop, err := devissuer.Start(map[string]string{"gate": "s3cret"}) // an authorization server
@@ -24,7 +24,7 @@ func Example() {
 	published, end := publishedBy(as.URL())
 	defer end()
 
-	issuer, err := validation.NewIssuer(validation.Config{
+	issuer, err := validation.NewValidator(validation.Config{
 		Issuer:                as.URL(),
 		Strategy:              validation.StrategyBoth, // JWTs by key, everything else by asking
 		ClientID:              "gate",
@@ -77,7 +77,7 @@ func Example() {
 
 // publishedBy returns what an authorization server publishes, once it has been
 // fetched.
-func publishedBy(issuer string) (_ *discovery.Server, end func()) {
+func publishedBy(issuer string) (_ *discovery.Issuer, end func()) {
 	server, err := discovery.New(discovery.Config{
 		Issuer: issuer, NeedKeys: true, NeedIntrospection: true, InsecureHTTP: true, RequestTimeout: 2 * time.Second,
 		Intervals: discovery.Intervals{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: 24 * time.Hour},

@@ -15,7 +15,7 @@ import (
 func contains(s, part string) bool { return strings.Contains(s, part) }
 
 // against returns an introspecting issuer in front of any server.
-func against(t *testing.T, url string, change func(*validation.Config)) *validation.Issuer {
+func against(t *testing.T, url string, change func(*validation.Config)) *validation.Validator {
 	t.Helper()
 	cfg := validation.Config{
 		Issuer: url, Strategy: validation.StrategyIntrospection, ClientID: "gate", ClientAuthMethod: validation.AuthNone,
@@ -42,7 +42,7 @@ func against(t *testing.T, url string, change func(*validation.Config)) *validat
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); server.Run(ctx) }()
-	issuer, err := validation.NewIssuer(cfg, validation.Options{Source: server, Client: client, Log: log})
+	issuer, err := validation.NewValidator(cfg, validation.Options{Source: server, Client: client, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

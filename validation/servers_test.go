@@ -158,7 +158,7 @@ func reasonOf(token *validation.Token, err error) string {
 // shapes is an issuer that publishes our keys, and whose endpoint answers what
 // it is told to.
 type shapes struct {
-	jwt, introspection *validation.Issuer
+	jwt, introspection *validation.Validator
 
 	mu       sync.Mutex
 	body     []byte
@@ -204,8 +204,8 @@ func newShapes(t *testing.T, file serverFile) *shapes {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdleConnections)
-	issuer := func(strategy validation.Strategy) *validation.Issuer {
-		i, err := validation.NewIssuer(validation.Config{
+	issuer := func(strategy validation.Strategy) *validation.Validator {
+		i, err := validation.NewValidator(validation.Config{
 			Issuer: file.Config.Issuer, Strategy: strategy,
 			ClientID: file.Config.ClientID, ClientAuthMethod: validation.AuthNone,
 			IntrospectionResponse: cmp.Or(file.Config.Response, validation.ResponseJSON), Algorithms: validation.Algorithms(),

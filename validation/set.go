@@ -11,8 +11,8 @@ import (
 
 // Set is the configured issuers; it chooses the one that a token belongs to.
 type Set struct {
-	issuers []*Issuer
-	byName  map[string]*Issuer
+	issuers []*Validator
+	byName  map[string]*Validator
 }
 
 // Distinct refuses issuers that could not be told apart: two of one name, or
@@ -39,8 +39,8 @@ func Distinct(all ...Config) error {
 }
 
 // NewSet returns the set of issuers, which must be [Distinct].
-func NewSet(issuers ...*Issuer) (*Set, error) {
-	s := &Set{issuers: issuers, byName: map[string]*Issuer{}}
+func NewSet(issuers ...*Validator) (*Set, error) {
+	s := &Set{issuers: issuers, byName: map[string]*Validator{}}
 	var configs []Config
 	for _, i := range issuers {
 		s.byName[i.Name()] = i
@@ -54,7 +54,7 @@ func NewSet(issuers ...*Issuer) (*Set, error) {
 // names, for an opaque token the one with the longest prefix that fits. The
 // token only selects among what is configured. The errors are
 // [ErrIssuer] and [ErrMalformed].
-func (s *Set) Choose(token string) (*Issuer, error) {
+func (s *Set) Choose(token string) (*Validator, error) {
 	if only := s.only(); only != nil {
 		return only, nil
 	}
@@ -77,15 +77,15 @@ func (s *Set) Choose(token string) (*Issuer, error) {
 
 // only returns the single issuer that need not be chosen: nothing about a
 // token could lead anywhere else.
-func (s *Set) only() *Issuer {
+func (s *Set) only() *Validator {
 	if len(s.issuers) == 1 && s.issuers[0].cfg.OpaqueTokenPrefix == "" {
 		return s.issuers[0]
 	}
 	return nil
 }
 
-func (s *Set) chooseOpaque(token string) (*Issuer, error) {
-	var chosen *Issuer
+func (s *Set) chooseOpaque(token string) (*Validator, error) {
+	var chosen *Validator
 	introspecting := false
 	for _, i := range s.issuers {
 		if !i.cfg.Strategy.introspects() {

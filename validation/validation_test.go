@@ -18,10 +18,10 @@ import (
 
 // bench is one issuer in front of a real authorization server.
 type bench struct {
-	*validation.Issuer
+	*validation.Validator
 
 	as     *devissuer.Issuer
-	server *discovery.Server
+	server *discovery.Issuer
 	mu     sync.Mutex
 	skip   time.Duration
 	cache  map[string]int // "cache result": times
@@ -82,7 +82,7 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	done := make(chan struct{})
 	go func() { defer close(done); b.server.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	b.Issuer, err = validation.NewIssuer(cfg, validation.Options{
+	b.Validator, err = validation.NewValidator(cfg, validation.Options{
 		Source: b.server, Client: client, Log: log, Now: b.now,
 		Events: validation.Observer{Ended: func(_ context.Context, e validation.Event) {
 			switch e.Operation {
@@ -467,21 +467,21 @@ func TestChoose(t *testing.T) { // J-13, A-04
 	one := newBench(t, func(c *validation.Config) { c.OpaqueTokenPrefix = "one_" })
 	two := newBench(t, func(c *validation.Config) { c.OpaqueTokenPrefix = "one_two_" })
 	local := newBench(t, func(c *validation.Config) { c.Strategy = validation.StrategyJWT })
-	set, err := validation.NewSet(one.Issuer, two.Issuer, local.Issuer)
+	set, err := validation.NewSet(one.Validator, two.Validator, local.Validator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
 		token string
-		want  *validation.Issuer
+		want  *validation.Validator
 		err   error
 	}{
-		"by iss":          {one.as.JWT(nil), one.Issuer, nil},
-		"by iss, other":   {local.as.JWT(nil), local.Issuer, nil},
+		"by iss":          {one.as.JWT(nil), one.Validator, nil},
+		"by iss, other":   {local.as.JWT(nil), local.Validator, nil},
 		"unknown iss":     {one.as.JWT(claims{"iss": "https://evil.example"}), nil, validation.ErrIssuer},
 		"no iss":          {one.as.JWT(claims{"iss": nil}), nil, validation.ErrIssuer},
-		"prefix":          {"one_x", one.Issuer, nil},
-		"longest prefix":  {"one_two_x", two.Issuer, nil},
+		"prefix":          {"one_x", one.Validator, nil},
+		"longest prefix":  {"one_two_x", two.Validator, nil},
 		"no prefix":       {"three_x", nil, validation.ErrIssuer},
 		"payload no JSON": {part(`{"alg":"ES256"}`) + ".AA.AA", nil, validation.ErrMalformed},
 	} {
@@ -490,14 +490,14 @@ func TestChoose(t *testing.T) { // J-13, A-04
 			t.Errorf("%s: got %v, %v; want %v, %v", name, got, err, tc.want, tc.err)
 		}
 	}
-	if _, err := validation.NewSet(one.Issuer, one.Issuer); err == nil {
+	if _, err := validation.NewSet(one.Validator, one.Validator); err == nil {
 		t.Error("the same issuer twice was accepted")
 	}
-	only, err := validation.NewSet(local.Issuer)
+	only, err := validation.NewSet(local.Validator)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i, err := only.Choose("opaque"); err != nil || i != local.Issuer {
+	if i, err := only.Choose("opaque"); err != nil || i != local.Validator {
 		t.Fatal(i, err)
 	}
 	local.want(t, "opaque", validation.ErrMalformed)

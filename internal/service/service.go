@@ -97,7 +97,7 @@ func (s *Service) running(i config.Issuer) *unit {
 }
 
 func (s *Service) policy(cfg *config.Config, units []*unit) (*authz.Policy, error) {
-	issuers := make([]*validation.Issuer, len(units))
+	issuers := make([]*validation.Validator, len(units))
 	for i, u := range units {
 		issuers[i] = u.issuer
 	}

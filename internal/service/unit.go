@@ -20,8 +20,8 @@ type unit struct {
 	validation validation.Config
 
 	client *http.Client
-	server *discovery.Server
-	issuer *validation.Issuer
+	server *discovery.Issuer
+	issuer *validation.Validator
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -48,7 +48,7 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
-	u.issuer, err = validation.NewIssuer(u.validation, validation.Options{Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation()})
+	u.issuer, err = validation.NewValidator(u.validation, validation.Options{Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation()})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}

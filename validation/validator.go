@@ -34,10 +34,10 @@ func cacheOf(jwt bool) string {
 	return cacheIntrospection
 }
 
-// Issuer validates the tokens of one authorization server, with a cache and
+// Validator validates the tokens of one authorization server, with a cache and
 // calls of its own: another issuer's trouble is not felt here. Its methods are
 // safe for concurrent use.
-type Issuer struct {
+type Validator struct {
 	cfg    Config
 	events Observer
 	now    func() time.Time
@@ -51,9 +51,11 @@ type Issuer struct {
 	calls   sync.WaitGroup
 	closing chan struct{} // nobody waits any longer
 	once    sync.Once
+	mu      sync.Mutex
+	closed  bool // no call begins any longer
 }
 
-// Options are what an Issuer works with.
+// Options are what a Validator works with.
 type Options struct {
 	Source Source
 	Client *http.Client // of introspection
@@ -62,15 +64,15 @@ type Options struct {
 	Now    func() time.Time // nil: time.Now
 }
 
-// NewIssuer returns an Issuer that has read its key and secret files.
-func NewIssuer(cfg Config, o Options) (*Issuer, error) {
+// NewValidator returns a Validator that has read its key and secret files.
+func NewValidator(cfg Config, o Options) (*Validator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	i := &Issuer{
+	v := &Validator{
 		cfg: cfg, events: o.Events, now: o.Now, source: o.Source,
 		verifier: &verifier{cfg: cfg, source: o.Source, now: o.Now},
 		cache:    newCache(cfg.Cache, cfg.seed()),
@@ -78,25 +80,25 @@ func NewIssuer(cfg Config, o Options) (*Issuer, error) {
 	}
 	if cfg.Strategy.introspects() {
 		var err error
-		if i.introspector, err = newIntrospector(cfg, o); err != nil {
+		if v.introspector, err = newIntrospector(cfg, o); err != nil {
 			return nil, err
 		}
 	}
-	if i.cache != nil {
-		i.calls.Go(i.sweep)
+	if v.cache != nil {
+		v.calls.Go(v.sweep)
 	}
-	return i, nil
+	return v, nil
 }
 
 // Inherit takes over the cache of before, if tokens are judged in the same way:
 // what has been found out stays true when only the cache's bounds, the clock
 // skew or a timeout change. It is called before the first Validate; the size is
 // for Resize to change.
-func (i *Issuer) Inherit(before *Issuer) {
-	if i.cache == nil || before.cache == nil || !i.cfg.judgesLike(before.cfg) {
+func (v *Validator) Inherit(before *Validator) {
+	if v.cache == nil || before.cache == nil || !v.cfg.judgesLike(before.cfg) {
 		return
 	}
-	i.cache.positives, i.cache.negatives = before.cache.positives, before.cache.negatives
+	v.cache.positives, v.cache.negatives = before.cache.positives, before.cache.negatives
 }
 
 func (c Config) judgesLike(d Config) bool {
@@ -117,12 +119,12 @@ func (c Config) seed() digest {
 }
 
 // Name returns the issuer identifier.
-func (i *Issuer) Name() string { return i.cfg.Issuer }
+func (v *Validator) Name() string { return v.cfg.Issuer }
 
 // Validate returns what a genuine token of this issuer says. Every error is
 // one of this package's sentinels to [errors.Is]; an outage, and a ctx that
 // ends first, are [ErrUnavailable], never anything else (I-11, A-15).
-func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
+func (v *Validator) Validate(ctx context.Context, token string) (*Token, error) {
 	w := walk.From(ctx)
 	if len(token) > MaxTokenBytes {
 		return nil, w.Err(room, "length", fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxTokenBytes))
@@ -130,109 +132,111 @@ func (i *Issuer) Validate(ctx context.Context, token string) (*Token, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, w.Err(room, "deadline", &UnavailableError{Err: err})
 	}
-	if i.cache == nil {
-		return i.decide(ctx, digest{}, token, nil)
+	if v.cache == nil {
+		return v.decide(ctx, digest{}, token, nil)
 	}
-	d := i.cache.digest(token)
-	known := i.cache.positive(d)
-	if known != nil && i.now().Before(i.cache.fresh(known)) && i.trusted(d, known) {
-		return i.recall(ctx, known)
+	d := v.cache.digest(token)
+	known := v.cache.positive(d)
+	if known != nil && v.now().Before(v.cache.fresh(known)) && v.trusted(d, known) {
+		return v.recall(ctx, known)
 	}
-	return i.decide(ctx, d, token, known)
+	return v.decide(ctx, d, token, known)
 }
 
 // trusted says whether the key that verified the token is still published. If it
 // is not, what is known is forgotten, and the token looked at again.
-func (i *Issuer) trusted(d digest, known *positive) bool {
-	if known.thumbprint == "" || i.source.Trusted(known.thumbprint) == nil {
+func (v *Validator) trusted(d digest, known *positive) bool {
+	if known.thumbprint == "" || v.source.Trusted(known.thumbprint) == nil {
 		return true
 	}
-	i.cache.forget(d)
+	v.cache.forget(d)
 	return false
 }
 
 // recall answers from the cache.
-func (i *Issuer) recall(ctx context.Context, known *positive) (*Token, error) {
-	i.lookedUp(ctx, cacheOf(known.token.JWT), hit)
-	return i.remembered(ctx, known, hit)
+func (v *Validator) recall(ctx context.Context, known *positive) (*Token, error) {
+	v.lookedUp(ctx, cacheOf(known.token.JWT), hit)
+	return v.remembered(ctx, known, hit)
 }
 
 // remembered returns what is known of a token that is still alive.
-func (i *Issuer) remembered(ctx context.Context, known *positive, result string) (*Token, error) {
+func (v *Validator) remembered(ctx context.Context, known *positive, result string) (*Token, error) {
 	w := walk.From(ctx)
 	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.token.JWT) })
-	if err := i.cfg.checkTimes(w, known.token, i.now()); err != nil {
+	if err := v.cfg.checkTimes(w, known.token, v.now()); err != nil {
 		return nil, err
 	}
 	return known.token, nil
 }
 
-func (i *Issuer) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
-	local := i.cfg.Strategy == StrategyJWT || i.cfg.Strategy == StrategyBoth && strictjws.Resembles(token)
-	i.noteWay(walk.From(ctx), local)
+func (v *Validator) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
+	local := v.cfg.Strategy == StrategyJWT || v.cfg.Strategy == StrategyBoth && strictjws.Resembles(token)
+	v.noteWay(walk.From(ctx), local)
 	if local {
-		return i.verify(ctx, d, token)
+		return v.verify(ctx, d, token)
 	}
-	if i.cache == nil {
-		return i.ask(ctx, digest(sha256.Sum256([]byte(token))), token, false)
+	if v.cache == nil {
+		return v.ask(ctx, digest(sha256.Sum256([]byte(token))), token, false)
 	}
-	err := i.cache.negative(d, i.now())
+	err := v.cache.negative(d, v.now())
 	if err != nil {
-		i.lookedUp(ctx, cacheNegative, hit)
+		v.lookedUp(ctx, cacheNegative, hit)
 		_ = walk.From(ctx).Err(room, "cache", err)
 		if !errors.Is(err, ErrUnavailable) {
 			return nil, err
 		}
-		return i.orStale(ctx, known, err)
+		return v.orStale(ctx, known, err)
 	}
-	if i.cfg.Cache.NegativeTTL > 0 {
-		i.lookedUp(ctx, cacheNegative, miss)
+	if v.cfg.Cache.NegativeTTL > 0 {
+		v.lookedUp(ctx, cacheNegative, miss)
 	}
-	i.lookedUp(ctx, cacheIntrospection, miss)
-	t, err := i.ask(ctx, d, token, known != nil)
+	v.lookedUp(ctx, cacheIntrospection, miss)
+	t, err := v.ask(ctx, d, token, known != nil)
 	if errors.Is(err, ErrUnavailable) {
-		return i.orStale(ctx, known, err)
+		return v.orStale(ctx, known, err)
 	}
 	return t, err
 }
 
 // orStale answers with what was known before, if it may serve that long, else
 // with why it cannot be known now.
-func (i *Issuer) orStale(ctx context.Context, known *positive, why error) (*Token, error) {
-	if known == nil || known.thumbprint != "" || !i.now().Before(i.cache.stale(known)) {
+func (v *Validator) orStale(ctx context.Context, known *positive, why error) (*Token, error) {
+	if known == nil || known.thumbprint != "" || !v.now().Before(v.cache.stale(known)) {
 		return nil, why
 	}
-	i.lookedUp(ctx, cacheIntrospection, stale)
-	return i.remembered(ctx, known, stale)
+	v.lookedUp(ctx, cacheIntrospection, stale)
+	return v.remembered(ctx, known, stale)
 }
 
-func (i *Issuer) lookedUp(ctx context.Context, cache, result string) {
-	i.events.End(ctx, Event{Operation: OperationCache, Issuer: i.cfg.Issuer, Cache: cache, Result: result})
+func (v *Validator) lookedUp(ctx context.Context, cache, result string) {
+	v.events.End(ctx, Event{Operation: OperationCache, Issuer: v.cfg.Issuer, Cache: cache, Result: result})
 }
 
-func (i *Issuer) verify(ctx context.Context, d digest, token string) (*Token, error) {
-	if i.cache != nil {
-		i.lookedUp(ctx, cacheJWT, miss)
+func (v *Validator) verify(ctx context.Context, d digest, token string) (*Token, error) {
+	if v.cache != nil {
+		v.lookedUp(ctx, cacheJWT, miss)
 	}
-	v, err := i.verifier.verify(ctx, token)
-	if err == nil && i.cache != nil {
-		i.cache.add(d, v.token, v.thumbprint, i.now())
+	genuine, err := v.verifier.verify(ctx, token)
+	if err == nil && v.cache != nil {
+		v.cache.add(d, genuine.token, genuine.thumbprint, v.now())
 	}
-	return v.token, err
+	return genuine.token, err
 }
 
 // ask has one call made for all who want to know of the same token; tokens that
 // were good before go first. Whoever cannot wait leaves; the call goes on under
 // its own deadline and fills the cache for the next try (I-24, E-08).
-func (i *Issuer) ask(ctx context.Context, d digest, token string, seenGood bool) (*Token, error) {
-	answers := i.flights.DoChan(string(d[:]), func() (any, error) {
-		i.calls.Add(1)
-		defer i.calls.Done()
-		t, err := i.introspector.introspect(context.WithoutCancel(ctx), token, seenGood)
-		i.remember(d, t, err)
+func (v *Validator) ask(ctx context.Context, d digest, token string, seenGood bool) (*Token, error) {
+	answers := v.flights.DoChan(string(d[:]), func() (any, error) {
+		if !v.begin() {
+			return nil, &UnavailableError{Err: errors.New("shutting down")}
+		}
+		defer v.calls.Done()
+		t, err := v.introspector.introspect(context.WithoutCancel(ctx), token, seenGood)
+		v.remember(d, t, err)
 		return t, err
 	})
-	t, err := i.await(ctx, answers)
+	t, err := v.await(ctx, answers)
 	step := walk.Step{Package: room, Name: "introspection", Result: walk.Noted, Detail: resultOf(err)}
 	if step.Detail != resultActive {
 		step.Result = walk.Failed
@@ -241,12 +245,23 @@ func (i *Issuer) ask(ctx context.Context, d digest, token string, seenGood bool)
 	return t, err
 }
 
+// begin counts a call that Close waits for, unless it is too late.
+func (v *Validator) begin() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return false
+	}
+	v.calls.Add(1)
+	return true
+}
+
 // await waits for the answer, as long as somebody wants to know.
-func (i *Issuer) await(ctx context.Context, answers <-chan singleflight.Result) (*Token, error) {
+func (v *Validator) await(ctx context.Context, answers <-chan singleflight.Result) (*Token, error) {
 	select {
 	case <-ctx.Done():
 		return nil, &UnavailableError{Err: fmt.Errorf("introspection takes longer than the gateway waits: %w", ctx.Err())}
-	case <-i.closing:
+	case <-v.closing:
 		return nil, &UnavailableError{Err: errors.New("shutting down")}
 	case answer := <-answers:
 		if answer.Err != nil {
@@ -258,82 +273,85 @@ func (i *Issuer) await(ctx context.Context, answers <-chan singleflight.Result) 
 
 // remember keeps what an answer said, and which token's answer is too large. An
 // outage is never remembered.
-func (i *Issuer) remember(d digest, t *Token, err error) {
+func (v *Validator) remember(d digest, t *Token, err error) {
 	var unavailable *UnavailableError
 	switch {
-	case i.cache == nil:
+	case v.cache == nil:
 	case errors.As(err, &unavailable):
 		if unavailable.ofToken {
-			i.cache.postpone(d, err, i.now())
+			v.cache.postpone(d, err, v.now())
 		}
 	case err != nil:
-		i.cache.refuse(d, err, i.now())
+		v.cache.refuse(d, err, v.now())
 	default:
-		i.cache.add(d, t, "", i.now())
+		v.cache.add(d, t, "", v.now())
 	}
 }
 
 // sweep has the cache drop what is expired until the issuer is closed.
-func (i *Issuer) sweep() {
+func (v *Validator) sweep() {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
 		select {
-		case <-i.closing:
+		case <-v.closing:
 			return
 		case <-tick.C:
-			i.cache.sweep(i.now())
+			v.cache.sweep(v.now())
 		}
 	}
 }
 
 // noteWay shows how a token is judged, and what the issuer publishes for that.
-func (i *Issuer) noteWay(w *walk.Walk, local bool) {
+func (v *Validator) noteWay(w *walk.Walk, local bool) {
 	w.Note(room, "strategy", func() string {
 		if local {
-			return fmt.Sprintf("%s: local verification, which is final", i.cfg.Strategy)
+			return fmt.Sprintf("%s: local verification, which is final", v.cfg.Strategy)
 		}
-		return fmt.Sprintf("%s: introspection", i.cfg.Strategy)
+		return fmt.Sprintf("%s: introspection", v.cfg.Strategy)
 	})
 	w.Note("discovery", "metadata", func() string {
-		m, err := i.source.Metadata()
+		m, err := v.source.Metadata()
 		if err != nil {
 			return err.Error()
 		}
 		age := "configured, not fetched"
 		if !m.Fetched.IsZero() {
-			age = "fetched " + i.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
+			age = "fetched " + v.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
 		}
 		return fmt.Sprintf("%s: jwks_uri %s, introspection_endpoint %s", age, m.JWKSURI, m.IntrospectionEndpoint)
 	})
 }
 
 // Entries counts what the caches hold: of jwt, introspection and negative.
-func (i *Issuer) Entries() map[string]int {
-	if i.cache == nil {
+func (v *Validator) Entries() map[string]int {
+	if v.cache == nil {
 		return nil
 	}
-	return i.cache.entries()
+	return v.cache.entries()
 }
 
 // Resize changes how many entries of how many bytes the caches may hold, and
 // keeps what fits.
-func (i *Issuer) Resize(entries int, bytes int64) {
-	if i.cache != nil {
-		i.cache.resize(entries, bytes)
+func (v *Validator) Resize(entries int, bytes int64) {
+	if v.cache != nil {
+		v.cache.resize(entries, bytes)
 	}
 }
 
 // Expire has nobody wait for an answer any longer: what is not decided yet is
 // [ErrUnavailable].
-func (i *Issuer) Expire() { i.once.Do(func() { close(i.closing) }) }
+func (v *Validator) Expire() { v.once.Do(func() { close(v.closing) }) }
 
 // Close waits for the calls under way, each of which ends within the request
 // timeout. No Validate may begin after it.
-func (i *Issuer) Close() {
-	i.Expire()
-	i.calls.Wait()
-	if i.introspector != nil {
-		i.introspector.guard.Close()
+func (v *Validator) Close() {
+	v.Expire()
+	v.mu.Lock()
+	v.closed = true
+	v.mu.Unlock()
+	v.calls.Wait()
+	if v.introspector != nil {
+		v.introspector.guard.Close()
 	}
 }
