@@ -2,11 +2,33 @@ package authz
 
 import (
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
+
+// Decision is what becomes of a request. Its zero value denies.
+type Decision struct {
+	Reason Reason
+	Rule   string // the name of the rule that decided; empty: none matched
+	Issuer string // the configured issuer that was chosen; empty: none
+	Token  *validation.Token
+
+	Set    []HeaderValue // upstream headers to overwrite, by name
+	Remove []string      // upstream headers to remove
+
+	Challenge  string        // WWW-Authenticate; empty: none
+	RetryAfter time.Duration // of unavailable
+	Document   []byte        // body of a metadata document
+	Header     http.Header   // further response headers of a document
+
+	Err error // why, for logs only
+}
+
+// HeaderValue is a header to the upstream; the value is encoded, and not empty.
+type HeaderValue struct{ Name, Value string }
 
 // retryAfter is what an unavailable answer names where nothing better is known.
 const retryAfter = time.Second

@@ -27,6 +27,15 @@ import (
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
+// What discovery can fail with; found by [errors.Is].
+var (
+	// ErrUnavailable: what was asked for has not been fetched, or is too old
+	// to be trusted. It says nothing against anybody's token.
+	ErrUnavailable = errors.New("authorization server unavailable")
+	// ErrUnknownKey: the authorization server publishes no such key.
+	ErrUnknownKey = errors.New("unknown key")
+)
+
 // Bounds of the pause after a failed fetch; it doubles in between.
 const (
 	firstRetry = 250 * time.Millisecond
@@ -117,6 +126,14 @@ type Issuer struct {
 	unknown  *rate.Limiter      // of those that unknown key IDs cause
 	mu       sync.Mutex
 	problems map[string]error // by what was fetched: why the last try failed
+}
+
+// Options are what an Issuer works with.
+type Options struct {
+	Client *http.Client
+	Log    *slog.Logger
+	Events Observer
+	Now    func() time.Time // nil: time.Now
 }
 
 // New returns an Issuer that fetches nothing before [Issuer.Run].

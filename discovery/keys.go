@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,15 @@ import (
 
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
+
+// Key is one usable verification key (J-10).
+type Key struct {
+	ID         string // kid; may be empty
+	Algorithm  string // alg of the JWK; empty: any that fits the key's type
+	Public     crypto.PublicKey
+	Thumbprint string // RFC 7638, SHA-256, base64url
+	Fetched    time.Time
+}
 
 const (
 	maxKeySetBytes = 1 << 20

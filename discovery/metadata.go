@@ -14,6 +14,14 @@ import (
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
+// Metadata is what is used of the metadata document (RFC 8414 §2), overrides
+// applied.
+type Metadata struct {
+	Issuer, JWKSURI, IntrospectionEndpoint, TokenEndpoint string
+
+	Fetched time.Time // zero: configured, not fetched
+}
+
 const (
 	maxMetadataBytes = 1 << 20
 

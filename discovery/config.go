@@ -1,22 +1,7 @@
 package discovery
 
 import (
-	"crypto"
-	"errors"
-	"log/slog"
-	"net/http"
 	"time"
-
-	"github.com/bearergate/bearergate/internal/observe"
-)
-
-// What discovery can fail with; found by [errors.Is].
-var (
-	// ErrUnavailable: what was asked for has not been fetched, or is too old
-	// to be trusted. It says nothing against anybody's token.
-	ErrUnavailable = errors.New("authorization server unavailable")
-	// ErrUnknownKey: the authorization server publishes no such key.
-	ErrUnknownKey = errors.New("unknown key")
 )
 
 // Config is where one authorization server is and what is needed of it.
@@ -52,46 +37,4 @@ type Intervals struct {
 	RefreshInterval    time.Duration `key:"refresh_interval" default:"5m" above:"0s" doc:"How often metadata and keys are fetched: a key that left the JWKS stops working within this time."`
 	MinRefreshInterval time.Duration `key:"min_refresh_interval" default:"15s" above:"0s" doc:"Between fetches caused by unknown key IDs."`
 	MaxStale           time.Duration `key:"max_stale" default:"24h" above:"0s" doc:"How long the last good keys and metadata serve while none can be fetched."`
-}
-
-// Metadata is what is used of the metadata document (RFC 8414 §2), overrides
-// applied.
-type Metadata struct {
-	Issuer, JWKSURI, IntrospectionEndpoint, TokenEndpoint string
-
-	Fetched time.Time // zero: configured, not fetched
-}
-
-// Key is one usable verification key (J-10).
-type Key struct {
-	ID         string // kid; may be empty
-	Algorithm  string // alg of the JWK; empty: any that fits the key's type
-	Public     crypto.PublicKey
-	Thumbprint string // RFC 7638, SHA-256, base64url
-	Fetched    time.Time
-}
-
-// The operations that an Event tells of.
-const (
-	OperationMetadata = "discovery"
-	OperationKeys     = "jwks"
-)
-
-// Event is how a fetch ended.
-type Event struct {
-	Operation string
-	Issuer    string
-	Err       error // nil: a success; an alarm about keys counts as a failure of its own
-}
-
-// Observer is told of fetches; the zero Observer is told nothing. Its functions must
-// not block, and must be safe for concurrent use.
-type Observer = observe.Observer[Event]
-
-// Options are what an Issuer works with.
-type Options struct {
-	Client *http.Client
-	Log    *slog.Logger
-	Events Observer
-	Now    func() time.Time // nil: time.Now
 }

@@ -1,0 +1,79 @@
+package authz
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bearergate/bearergate/validation"
+)
+
+func TestSpellings(t *testing.T) { // E-04, A-10
+	got := spellings("x-a_b")
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"x-a-b", "x-a_b", "x_a-b", "x_a_b"}, got); diff != "" {
+		t.Error(diff)
+	}
+	if got := len(spellings("a-b-c-d-e-f")); got != 32 {
+		t.Errorf("got %d spellings, want 32", got)
+	}
+}
+
+func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
+	claims := map[string]any{
+		"text": "a b", "inject": "a\r\nx-admin: 1", "percent": "100%", "umlaut": "ä", "edge": " a ", "number": json.Number("1.50"),
+		"yes": true, "list": []any{"a", json.Number("2"), "b c"}, "object": map[string]any{"deep": "x", "list": []any{}},
+		"null": nil, "empty": "", "mixed": []any{map[string]any{}}, "https://a.b/c": "url", "ctl": "a\x00\x7f", "roles": []any{"user admin", "x"}, "role": "user admin",
+		"kubernetes.io": map[string]any{"namespace": "ns", "pod": map[string]any{"name": "p", "app.kubernetes.io/name": "orders"}},
+		"a.b":           map[string]any{"c": "longest"},
+		"a":             map[string]any{"b": map[string]any{"c": "shorter", "d": "deep"}, "null": "behind null"},
+		"a.null":        nil,
+	}
+	for claim, want := range map[string]string{
+		"text": "a b", "inject": "a%0D%0Ax-admin: 1", "percent": "100%25", "umlaut": "%C3%A4", "edge": "%20a%20", "number": "1.50",
+		"yes": "true", "list": "a 2 b%20c", "object": "", "object.deep": "x", "object.list": "", "null": "", "empty": "", "missing": "",
+		"mixed": "", "https://a.b/c": "url", "ctl": "a%00%7F", "roles": "user%20admin x", "role": "user admin",
+		"kubernetes.io.namespace": "ns", "kubernetes.io.pod.name": "p", "kubernetes.io.pod.app.kubernetes.io/name": "orders", "kubernetes.io": "", "kubernetes": "",
+		"a.b.c": "longest", "a.b.d": "deep", "a.b.e": "", "a.null": "behind null", ".": "", "a.": "", ".a": "", "text.deep": "", "sub": "s%25", "scope": "r w", "client_id": "c",
+	} {
+		in := newInjector(map[string]string{"X-H": claim}, false)
+		set, remove := in.changes(&validation.Token{Subject: "s%", Scopes: []string{"r", "w"}, ClientID: "c", Claims: claims})
+		got := ""
+		if len(set) == 1 {
+			got = set[0].Value
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", claim, got, want)
+		}
+		if slices.Contains(remove, "x-h") == (want != "") || !slices.Contains(remove, "authorization") || !slices.Contains(remove, "x_h") {
+			t.Errorf("%s: removes %v", claim, remove) // E-02, E-03
+		}
+	}
+}
+
+func TestChangesDoNotShare(t *testing.T) {
+	in := newInjector(map[string]string{"x-a": "a", "x-b": "b"}, true)
+	_, first := in.changes(&validation.Token{Claims: map[string]any{"b": "1"}})
+	_, second := in.changes(&validation.Token{Claims: map[string]any{"a": "1"}})
+	if !slices.Contains(first, "x-a") || slices.Contains(first, "x-b") || !slices.Contains(second, "x-b") {
+		t.Errorf("got %v and %v", first, second)
+	}
+}
+
+func TestHeaderNames(t *testing.T) { // docs/contract.md §2
+	for _, name := range []string{"x-auth-sub", "X-User", "x_user", "x-forwarded-user", "x-forwarded-email", "tenant", "a-b-c-d-e-f"} {
+		if err := checkHeaderName(name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{
+		"", ":path", "Host", "authorization", "Content-Length", "content-type", "connection", "Transfer-Encoding", "x-envoy-original-path", "X_Envoy_Y",
+		"x-forwarded-for", "x_forwarded_host", "cookie", "te", "upgrade", "x y", "x\n", "x-ä", "a-b-c-d-e-f-g", "proxy-authorization", "x-request-id",
+	} {
+		if checkHeaderName(name) == nil {
+			t.Errorf("%q was accepted", name)
+		}
+	}
+}
