@@ -43,6 +43,7 @@ func newInjector(headers map[string]string, forwardToken bool) *injector {
 		in.always = append(in.always, "authorization")
 	}
 	slices.Sort(in.always)
+	in.always = slices.Clip(in.always)
 	return in
 }
 
@@ -79,10 +80,7 @@ func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []st
 			set = append(set, HeaderValue{h.name, value})
 			continue
 		}
-		if len(remove) == len(in.always) { // the shared list stays as it is
-			remove = slices.Clip(remove)
-		}
-		remove = append(remove, h.name)
+		remove = append(remove, h.name) // the shared list is full, and stays as it is
 	}
 	return set, remove
 }

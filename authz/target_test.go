@@ -83,7 +83,7 @@ func TestEncodedSlashes(t *testing.T) {
 // TestHostsThatEnvoyReadsOtherwise are refused where somebody looks at hosts.
 func TestHostsThatEnvoyReadsOtherwise(t *testing.T) {
 	b := newBench(t)
-	hosts := []string{"public.example.com.", "public.example.com:", "public.example.com:evil.com", "x@public.example.com", "public.example.com.:80"}
+	hosts := []string{"public.example.com.", "public.example.com:", "public.example.com:evil.com", "x@public.example.com", "public.example.com.:80", "public.example.com\x7f", "public.example.com "}
 	for name, change := range map[string]func(*authz.Config){
 		"rule": func(c *authz.Config) {
 			c.Rules = []authz.Rule{{Name: "p", Match: &authz.Match{Hosts: []string{"public.example.com"}}, Access: "public"}}

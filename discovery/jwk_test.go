@@ -208,3 +208,19 @@ func FuzzMetadata(f *testing.F) {
 		}
 	})
 }
+
+// TestCurvesBelongToAlgorithms: ECDSA with another curve than the algorithm's is
+// no signature of RFC 7518 §3.4.
+func TestCurvesBelongToAlgorithms(t *testing.T) {
+	for want, curve := range map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()} {
+		private, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, alg := range []string{"ES256", "ES384", "ES512", "RS256", "EdDSA"} {
+			if got := (Key{Public: private.Public()}).fits(alg); got != (alg == want) {
+				t.Errorf("a key of %s fits %s: %v", curve.Params().Name, alg, got)
+			}
+		}
+	}
+}
