@@ -174,10 +174,11 @@ func (k *keySet) verify(ctx context.Context) error {
 	}
 	k.key = key
 	err = k.jws.Verify(key.Public)
-	w.Check(room, "signature", err == nil, func() (string, string) {
-		return "by key " + key.ID, fmt.Sprintf("%s, keys fetched %s ago", k.jws.Header.Algorithm, k.now().Sub(key.Fetched).Round(time.Second))
+	ok := w.Check(room, "signature", err == nil, func() (string, string) {
+		age := k.now().Sub(key.Fetched).Round(time.Second)
+		return "by key " + key.ID, fmt.Sprintf("%s, keys fetched %s ago", k.jws.Header.Algorithm, age)
 	})
-	if err != nil {
+	if !ok {
 		return jwsError(err)
 	}
 	return nil
