@@ -143,7 +143,8 @@ func (p *Policy) addResources(issuers []string) error {
 		}
 		for _, other := range p.resources {
 			if other.host == compiled.host && other.path == compiled.path {
-				errs = append(errs, field.Errorf(at+".resource", "has the host and path of %s: nobody could tell them apart", other.identifier))
+				errs = append(errs, field.Errorf(at+".resource",
+					"has the host and path of %s: nobody could tell them apart", other.identifier))
 			}
 		}
 		p.resources = append(p.resources, compiled)
@@ -261,7 +262,8 @@ func (r *rule) checkMatch(slashes bool) error {
 	for i, h := range r.Match.Hosts {
 		name, err := hostOnly(h)
 		if err != nil || h == "" || name != strings.ToLower(h) || strings.ContainsAny(h, "*/") {
-			errs = append(errs, field.Errorf(fmt.Sprintf("match.hosts[%d]", i), "got %q, want a host name without port and wildcard", h))
+			errs = append(errs, field.Errorf(fmt.Sprintf("match.hosts[%d]", i),
+				"got %q, want a host name without port and wildcard", h))
 		}
 		r.Match.Hosts[i] = strings.ToLower(h)
 	}
@@ -289,7 +291,8 @@ func (r *rule) checkStepUp() error {
 	var errs []error
 	for i, acr := range r.ACRValues {
 		if checkQuotable(acr) != nil || strings.Contains(acr, " ") {
-			errs = append(errs, field.Errorf(fmt.Sprintf("acr_values[%d]", i), "got %q, want visible ASCII without spaces, \" and \\", acr))
+			errs = append(errs, field.Errorf(fmt.Sprintf("acr_values[%d]", i),
+				`got %q, want visible ASCII without spaces, " and \`, acr))
 		}
 	}
 	if r.MaxAge%time.Second != 0 {

@@ -38,7 +38,8 @@ func (e *evaluation) checkDemands() *refusal {
 
 func (e *evaluation) checkAudience() *refusal {
 	wanted := e.audience()
-	ok := len(wanted) == 0 || slices.ContainsFunc(wanted, func(a string) bool { return slices.Contains(e.token.Audience, a) })
+	meant := func(audience string) bool { return slices.Contains(e.token.Audience, audience) }
+	ok := len(wanted) == 0 || slices.ContainsFunc(wanted, meant)
 	return e.check("aud", ok, WrongAudience, errAudience, func() (string, string) {
 		return "one of " + strings.Join(wanted, ", "), strings.Join(e.token.Audience, ", ")
 	})
@@ -59,7 +60,8 @@ func (e *evaluation) audience() []string {
 
 func (e *evaluation) checkScopes() *refusal {
 	wanted := e.scopes()
-	refused := e.check("scope", e.policy.implied.grants(e.token.Scopes, wanted), InsufficientScope, nil, func() (string, string) {
+	granted := e.policy.implied.grants(e.token.Scopes, wanted)
+	refused := e.check("scope", granted, InsufficientScope, nil, func() (string, string) {
 		return strings.Join(wanted, " "), strings.Join(e.token.Scopes, " ")
 	})
 	if refused != nil {
@@ -87,7 +89,8 @@ func (e *evaluation) checkACR() *refusal {
 	if e.rule == nil || len(e.rule.ACRValues) == 0 {
 		return nil
 	}
-	return e.check("acr", slices.Contains(e.rule.ACRValues, e.token.ACR), InsufficientAuthentication, errACR, func() (string, string) {
+	ok := slices.Contains(e.rule.ACRValues, e.token.ACR)
+	return e.check("acr", ok, InsufficientAuthentication, errACR, func() (string, string) {
 		return "one of " + strings.Join(e.rule.ACRValues, " "), e.token.ACR
 	})
 }
@@ -119,5 +122,7 @@ func (e *evaluation) checkWhen(ctx context.Context) *refusal {
 	if ctx.Err() != nil { // it was cut short, and says nothing
 		reason, err = Unavailable, ctx.Err()
 	}
-	return e.check("when", holds && reason == Forbidden, reason, err, func() (string, string) { return "true", strconv.FormatBool(holds) })
+	return e.check("when", holds && reason == Forbidden, reason, err, func() (string, string) {
+		return "true", strconv.FormatBool(holds)
+	})
 }

@@ -91,7 +91,9 @@ func (e *evaluation) checkRoute() *refusal {
 	if err == nil {
 		return nil
 	}
-	return e.check("context_extensions", false, Misconfigured, err, func() (string, string) { return "what is configured", err.Error() })
+	return e.check("context_extensions", false, Misconfigured, err, func() (string, string) {
+		return "what is configured", err.Error()
+	})
 }
 
 func (e *evaluation) routeMistake() error {
@@ -124,12 +126,16 @@ func allScopeTokens(scopes []string) bool {
 // could be is refused where somebody looks at hosts.
 func (e *evaluation) readTarget() *refusal {
 	if e.policy.matchesHosts && e.hostErr != nil {
-		return e.check("host", false, BadRequest, e.hostErr, func() (string, string) { return "a host that all read alike", e.request.Host })
+		return e.check("host", false, BadRequest, e.hostErr, func() (string, string) {
+			return "a host that all read alike", e.request.Host
+		})
 	}
 	var err error
 	e.path, err = normalPath(e.request.Path, e.policy.slashes)
 	if err != nil && (e.request.Path == "" || e.policy.cfg.AmbiguousPaths != pathsAllowed) { // E-11
-		return e.check("path", false, BadRequest, err, func() (string, string) { return "a path that all read alike", e.request.Path })
+		return e.check("path", false, BadRequest, err, func() (string, string) {
+			return "a path that all read alike", e.request.Path
+		})
 	}
 	return nil
 }
@@ -243,15 +249,21 @@ var (
 func (e *evaluation) validate(ctx context.Context) *refusal {
 	issuer, err := e.policy.tokens.Choose(e.bearer)
 	if err != nil {
-		return e.check("issuer", false, reasonOf(err), err, func() (string, string) { return "a token of a configured issuer", err.Error() })
+		return e.check("issuer", false, reasonOf(err), err, func() (string, string) {
+			return "a token of a configured issuer", err.Error()
+		})
 	}
 	e.issuer = issuer.Name()
 	e.note("issuer", func() string { return e.issuer })
 	if e.rule != nil && len(e.rule.Issuers) > 0 && !slices.Contains(e.rule.Issuers, e.issuer) {
-		return e.check("issuer", false, WrongIssuer, errRuleIssuer, func() (string, string) { return "an issuer of rule " + e.rule.Name, e.issuer })
+		return e.check("issuer", false, WrongIssuer, errRuleIssuer, func() (string, string) {
+			return "an issuer of rule " + e.rule.Name, e.issuer
+		})
 	}
 	if e.request.Route.HasIssuer && e.request.Route.Issuer != e.issuer {
-		return e.check("issuer", false, WrongIssuer, errRouteIssuer, func() (string, string) { return e.request.Route.Issuer, e.issuer })
+		return e.check("issuer", false, WrongIssuer, errRouteIssuer, func() (string, string) {
+			return e.request.Route.Issuer, e.issuer
+		})
 	}
 	token, err := issuer.Validate(ctx, e.bearer) // it records its own steps
 	if err != nil {

@@ -196,9 +196,10 @@ func checkHeaderName(name string) error {
 	case "host", "authorization", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "via",
 		"expect", "range", "cookie", "set-cookie", "forwarded", "date", "age", "cache-control", "pragma", "origin", "referer",
 		"location", "http2-settings", "x-request-id", "x-real-ip", "x-original-url", "x-original-method", "x-rewrite-url",
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-path", "x-forwarded-uri",
-		"x-forwarded-method", "x-forwarded-scheme", "x-forwarded-server", "x-forwarded-ssl", "x-forwarded-client-cert",
-		"x-http-method-override", "x-method-override", "x-http-method", "traceparent", "tracestate", "www-authenticate", "dpop", "user-agent", "alt-svc", "grpc-timeout":
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix",
+		"x-forwarded-path", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-scheme", "x-forwarded-server",
+		"x-forwarded-ssl", "x-forwarded-client-cert", "x-http-method-override", "x-method-override", "x-http-method",
+		"traceparent", "tracestate", "www-authenticate", "dpop", "user-agent", "alt-svc", "grpc-timeout":
 		return errors.New("is a header that would break or re-route the request")
 	}
 	return nil

@@ -56,31 +56,61 @@ type answer struct {
 // answers returns the one table from reasons to responses.
 func answers() [reasons]answer {
 	invalid := func(word, description string) answer {
-		return answer{word: word, status: http.StatusUnauthorized, challenge: true, code: errInvalidToken, description: description}
+		return answer{
+			word: word, status: http.StatusUnauthorized,
+			challenge: true, code: errInvalidToken, description: description,
+		}
 	}
 	return [reasons]answer{
-		Internal:                   {word: "internal", status: http.StatusInternalServerError, bodyCode: "server_error", description: "The request could not be authorized"},
-		Allowed:                    {word: "allowed", status: http.StatusOK},
-		Public:                     {word: "public", status: http.StatusOK},
-		Metadata:                   {word: "metadata", status: http.StatusOK},
-		NoToken:                    {word: "no_token", status: http.StatusUnauthorized, challenge: true, bodyCode: "unauthorized", description: "An access token is required"},
-		BadRequest:                 {word: "bad_request", status: http.StatusBadRequest, challenge: true, code: errInvalidRequest, description: "The request is malformed"},
-		MalformedToken:             invalid("malformed_token", "The access token is malformed"),
-		UnsupportedAlgorithm:       invalid("unsupported_algorithm", "The access token is signed with an algorithm that is not accepted"),
-		WrongType:                  invalid("wrong_type", "The token is not an access token"),
-		UnknownKey:                 invalid("unknown_key", "The access token is signed with an unknown key"),
-		BadSignature:               invalid("bad_signature", "The signature of the access token is wrong"),
-		WrongIssuer:                invalid("wrong_issuer", "The access token is from an issuer that is not accepted here"),
-		WrongAudience:              invalid("wrong_audience", "The access token is meant for another audience"),
-		Expired:                    invalid("expired", "The access token expired"),
-		NotYetValid:                invalid("not_yet_valid", "The access token is not yet valid"),
-		Inactive:                   invalid("inactive", "The access token is not active"),
-		WrongBinding:               invalid("wrong_binding", "The access token is bound to a key or certificate in a way that is not accepted"),
-		InsufficientScope:          {word: "insufficient_scope", status: http.StatusForbidden, challenge: true, code: errInsufficientScope, description: "The access token lacks a scope that is needed"},
-		InsufficientAuthentication: {word: "insufficient_user_authentication", status: http.StatusUnauthorized, challenge: true, code: errInsufficientAuthentication, description: "A different or more recent authentication is needed"},
-		Forbidden:                  {word: "forbidden", status: http.StatusForbidden, bodyCode: "access_denied", description: "The request is not allowed"},
-		Unavailable:                {word: "unavailable", status: http.StatusServiceUnavailable, bodyCode: "temporarily_unavailable", description: "The request cannot be authorized at the moment"},
-		Misconfigured:              {word: "misconfigured", status: http.StatusInternalServerError, bodyCode: "server_error", description: "The request could not be authorized"},
+		Internal: {
+			word: "internal", status: http.StatusInternalServerError,
+			bodyCode: "server_error", description: "The request could not be authorized",
+		},
+		Allowed:  {word: "allowed", status: http.StatusOK},
+		Public:   {word: "public", status: http.StatusOK},
+		Metadata: {word: "metadata", status: http.StatusOK},
+		NoToken: {
+			word: "no_token", status: http.StatusUnauthorized,
+			challenge: true, bodyCode: "unauthorized", description: "An access token is required",
+		},
+		BadRequest: {
+			word: "bad_request", status: http.StatusBadRequest,
+			challenge: true, code: errInvalidRequest, description: "The request is malformed",
+		},
+		MalformedToken: invalid("malformed_token", "The access token is malformed"),
+		UnsupportedAlgorithm: invalid("unsupported_algorithm",
+			"The access token is signed with an algorithm that is not accepted"),
+		WrongType:     invalid("wrong_type", "The token is not an access token"),
+		UnknownKey:    invalid("unknown_key", "The access token is signed with an unknown key"),
+		BadSignature:  invalid("bad_signature", "The signature of the access token is wrong"),
+		WrongIssuer:   invalid("wrong_issuer", "The access token is from an issuer that is not accepted here"),
+		WrongAudience: invalid("wrong_audience", "The access token is meant for another audience"),
+		Expired:       invalid("expired", "The access token expired"),
+		NotYetValid:   invalid("not_yet_valid", "The access token is not yet valid"),
+		Inactive:      invalid("inactive", "The access token is not active"),
+		WrongBinding: invalid("wrong_binding",
+			"The access token is bound to a key or certificate in a way that is not accepted"),
+		InsufficientScope: {
+			word: "insufficient_scope", status: http.StatusForbidden,
+			challenge: true, code: errInsufficientScope, description: "The access token lacks a scope that is needed",
+		},
+		InsufficientAuthentication: {
+			word: "insufficient_user_authentication", status: http.StatusUnauthorized,
+			challenge: true, code: errInsufficientAuthentication,
+			description: "A different or more recent authentication is needed",
+		},
+		Forbidden: {
+			word: "forbidden", status: http.StatusForbidden,
+			bodyCode: "access_denied", description: "The request is not allowed",
+		},
+		Unavailable: {
+			word: "unavailable", status: http.StatusServiceUnavailable,
+			bodyCode: "temporarily_unavailable", description: "The request cannot be authorized at the moment",
+		},
+		Misconfigured: {
+			word: "misconfigured", status: http.StatusInternalServerError,
+			bodyCode: "server_error", description: "The request could not be authorized",
+		},
 	}
 }
 

@@ -56,6 +56,8 @@ func newResource(r Resource, issuers []string, slashes bool) (*resource, error) 
 	if err != nil {
 		return nil, err
 	}
+	// No challenge names it: it asks for a refresh token and is no right of the resource (B-07).
+	offline := func(scope string) bool { return scope == "offline_access" }
 	return &resource{
 		identifier:   r.Resource,
 		host:         host,
@@ -63,7 +65,7 @@ func newResource(r Resource, issuers []string, slashes bool) (*resource, error) 
 		documentPath: wellKnown + strings.TrimSuffix(path, "/"),
 		documentURL:  u.Scheme + "://" + u.Host + wellKnown + path,
 		document:     document,
-		scopes:       slices.DeleteFunc(slices.Clone(r.ScopesSupported), func(s string) bool { return s == "offline_access" }), // B-07
+		scopes:       slices.DeleteFunc(slices.Clone(r.ScopesSupported), offline),
 	}, nil
 }
 

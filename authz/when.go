@@ -155,7 +155,10 @@ func checkReadable(name string) error {
 		return fmt.Errorf("%s: got %q, want a header name in lower case", headersVariable, name)
 	}
 	dashed := strings.ReplaceAll(name, "_", "-")
-	for _, prefix := range []string{"x-forwarded-", "x-envoy-", "forwarded", "authorization", "proxy-authorization", "cookie", "x-real-ip", "x-original-"} {
+	for _, prefix := range []string{
+		"authorization", "proxy-authorization", "cookie",
+		"forwarded", "x-forwarded-", "x-real-ip", "x-envoy-", "x-original-",
+	} {
 		if strings.HasPrefix(dashed, prefix) {
 			return fmt.Errorf("%s: %q must not decide: it holds a credential, or clients can forge it", headersVariable, name)
 		}

@@ -41,7 +41,9 @@ func (h *health) Check(_ context.Context, r *healthv1.HealthCheckRequest) (*heal
 }
 
 // Watch implements grpc.health.v1: the status now, and each change of it.
-func (h *health) Watch(r *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse]) error {
+func (h *health) Watch(
+	r *healthv1.HealthCheckRequest, stream grpc.ServerStreamingServer[healthv1.HealthCheckResponse],
+) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	last := healthv1.HealthCheckResponse_UNKNOWN

@@ -108,7 +108,8 @@ func (c Config) Validate() error {
 func (c Config) checkPrefix() error {
 	for _, b := range []byte(c.OpaqueTokenPrefix) {
 		if b <= ' ' || b > '~' || b == '"' || b == ',' || b == '\\' {
-			return field.Errorf("opaque_token_prefix", "got %q, want visible ASCII without \", comma and \\", c.OpaqueTokenPrefix)
+			return field.Errorf("opaque_token_prefix",
+				`got %q, want visible ASCII without ", comma and \`, c.OpaqueTokenPrefix)
 		}
 	}
 	return nil
@@ -124,7 +125,8 @@ func (c Config) checkIntrospection() error {
 		case c.ClientAuthMethod != AuthNone:
 			errs = append(errs, field.Errorf("client_id", "missing: introspection needs it, unless client_auth_method is none"))
 		case c.IntrospectionResponse == ResponseJWT:
-			errs = append(errs, field.Errorf("client_id", "missing: a signed answer must name it as its audience (RFC 9701 §5)"))
+			errs = append(errs, field.Errorf("client_id",
+				"missing: a signed answer must name it as its audience (RFC 9701 §5)"))
 		}
 	}
 	if c.ClientKeyFile == "" && (c.ClientAuthMethod == AuthPrivateKeyJWT || c.ClientAuthMethod == AuthTLS) {
@@ -150,7 +152,8 @@ func (c Config) checkSecret() error {
 	}
 	needed := c.ClientAuthMethod == AuthBasic || c.ClientAuthMethod == AuthPost || c.ClientAuthMethod == AuthBearer
 	if needed && c.ClientSecret == "" && c.ClientSecretFile == "" {
-		return field.Errorf("client_secret", "missing: client_auth_method %s needs it or client_secret_file", c.ClientAuthMethod)
+		return field.Errorf("client_secret",
+			"missing: client_auth_method %s needs it or client_secret_file", c.ClientAuthMethod)
 	}
 	return nil
 }
@@ -158,10 +161,12 @@ func (c Config) checkSecret() error {
 func (c CacheConfig) validate() error {
 	errs := []error{field.Check(c)}
 	if c.MaxEntries < 1 && c.TTL > 0 {
-		errs = append(errs, field.Errorf("max_entries", "got %d, want at least 1 (cache.ttl 0s switches the cache off)", c.MaxEntries))
+		errs = append(errs, field.Errorf("max_entries",
+			"got %d, want at least 1 (cache.ttl 0s switches the cache off)", c.MaxEntries))
 	}
 	if c.MaxBytes < minCacheBytes && c.TTL > 0 {
-		errs = append(errs, field.Errorf("max_bytes", "got %d bytes, want at least 1MiB (cache.ttl 0s switches the cache off)", c.MaxBytes))
+		errs = append(errs, field.Errorf("max_bytes",
+			"got %d bytes, want at least 1MiB (cache.ttl 0s switches the cache off)", c.MaxBytes))
 	}
 	return errors.Join(errs...)
 }

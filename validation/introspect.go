@@ -113,7 +113,9 @@ func (i *introspector) observed(ctx context.Context, token string) (*Token, erro
 	began := i.now()
 	ctx = i.events.Start(ctx, OperationIntrospection)
 	t, err := i.answered(ctx, token)
-	i.events.End(ctx, Event{Operation: OperationIntrospection, Issuer: i.cfg.Issuer, Result: resultOf(err), Took: i.now().Sub(began)})
+	i.events.End(ctx, Event{
+		Operation: OperationIntrospection, Issuer: i.cfg.Issuer, Result: resultOf(err), Took: i.now().Sub(began),
+	})
 	return t, err
 }
 

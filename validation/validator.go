@@ -112,7 +112,10 @@ func (c Config) judgesLike(d Config) bool {
 // hash over length-prefixed parts.
 func (c Config) seed() digest {
 	sum := sha256.New()
-	for _, part := range []string{c.Issuer, string(c.Strategy), c.ClientID, c.ClientAuthMethod, c.IntrospectionResponse, c.AccessTokenType, strconv.FormatBool(c.RequireTokenType)} {
+	for _, part := range []string{
+		c.Issuer, string(c.Strategy), c.ClientID, c.ClientAuthMethod,
+		c.IntrospectionResponse, c.AccessTokenType, strconv.FormatBool(c.RequireTokenType),
+	} {
 		fmt.Fprintf(sum, "%d:%s", len(part), part)
 	}
 	return digest(sum.Sum(nil))

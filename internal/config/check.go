@@ -35,7 +35,8 @@ func (c *Config) checkServer() error {
 		return field.Errorf("server.admin_address", "got %q, %w", c.Server.AdminAddress, err)
 	}
 	if sharePort(c.Server.Envoy.GRPCAddress, c.Server.AdminAddress) {
-		return field.Errorf("server.admin_address", "is the gRPC address too: health and metrics need an address of their own")
+		return field.Errorf("server.admin_address",
+			"is the gRPC address too: health and metrics need an address of their own")
 	}
 	return nil
 }

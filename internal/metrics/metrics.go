@@ -19,7 +19,7 @@ import (
 
 // Metrics is a registry of its own. Its methods are safe for concurrent use.
 type Metrics struct {
-	registry *prometheus.Registry
+	registry registry
 
 	checks   map[authz.Reason]prometheus.Counter
 	duration map[authz.Outcome]prometheus.Observer
@@ -37,44 +37,85 @@ type Metrics struct {
 
 // New returns metrics that show version and commit.
 func New(version, commit string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), checks: map[authz.Reason]prometheus.Counter{}, duration: map[authz.Outcome]prometheus.Observer{}}
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "bearergate", Name: name, Help: help}, labels)
-		m.registry.MustRegister(v)
-		return v
+	r := registry{prometheus.NewRegistry()}
+	m := &Metrics{
+		registry: r,
+		checks:   map[authz.Reason]prometheus.Counter{},
+		duration: map[authz.Outcome]prometheus.Observer{},
+
+		cache: r.counter("cache_requests_total",
+			"Look-ups in the caches.", "cache", "result"),
+		introspections: r.counter("introspection_requests_total",
+			"Calls to introspection endpoints.", "issuer", "result"),
+		introspectionTime: r.histogram("introspection_duration_seconds",
+			"Time of a call to an introspection endpoint.", prometheus.DefBuckets, "issuer"),
+		breaker: r.gauge("introspection_breaker_open",
+			"1 while the circuit breaker of an introspection endpoint lets no or only trial calls through.", "issuer"),
+		keys: r.counter("jwks_refreshes_total",
+			"Fetches of the JWKS, alarms about its keys included as failures.", "issuer", "result"),
+		keysSuccess: r.gauge("jwks_last_success_timestamp_seconds",
+			"When the keys were last fetched.", "issuer"),
+		discoveries: r.counter("discovery_refreshes_total",
+			"Fetches of the metadata document.", "issuer", "result"),
+		ready: r.gauge("issuer_ready",
+			"1 when tokens of the issuer can be decided.", "issuer"),
+		reloads: r.counter("config_reloads_total",
+			"Reloads of the configuration.", "result"),
 	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "bearergate", Name: name, Help: help}, labels)
-		m.registry.MustRegister(v)
-		return v
+	m.prepareChecks()
+	m.reloads.WithLabelValues(success)
+	m.reloads.WithLabelValues(failure)
+	build := r.gauge("build_info", "Always 1.", "version", "commit", "go_version")
+	build.WithLabelValues(version, commit, runtime.Version()).Set(1)
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// checkBuckets reach from a cached token's tens of microseconds to the longest
+// time that anybody waits for an authorization server.
+func checkBuckets() []float64 {
+	return []float64{
+		.00001, .000025, .00005, .0001, .00025, .0005,
+		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5,
 	}
-	histogram := func(name, help string, buckets []float64, label string) *prometheus.HistogramVec {
-		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "bearergate", Name: name, Help: help, Buckets: buckets}, []string{label})
-		m.registry.MustRegister(v)
-		return v
-	}
-	checks := counter("checks_total", "Decisions by reason.", "decision", "reason")
+}
+
+// prepareChecks looks the series of every decision up once, instead of at every
+// request; a scrape shows those that have not happened yet, too.
+func (m *Metrics) prepareChecks() {
+	checks := m.registry.counter("checks_total", "Decisions by reason.", "decision", "reason")
 	for _, r := range authz.Reasons() {
 		m.checks[r] = checks.WithLabelValues(r.Outcome().String(), r.String())
 	}
-	duration := histogram("check_duration_seconds", "Time to decide.", []float64{.00001, .000025, .00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, "decision")
+	duration := m.registry.histogram("check_duration_seconds", "Time to decide.", checkBuckets(), "decision")
 	for _, o := range []authz.Outcome{authz.Deny, authz.Allow, authz.Serve} {
 		m.duration[o] = duration.WithLabelValues(o.String())
 	}
-	m.cache = counter("cache_requests_total", "Look-ups in the caches.", "cache", "result")
-	m.introspections = counter("introspection_requests_total", "Calls to introspection endpoints.", "issuer", "result")
-	m.introspectionTime = histogram("introspection_duration_seconds", "Time of a call to an introspection endpoint.", prometheus.DefBuckets, "issuer")
-	m.breaker = gauge("introspection_breaker_open", "1 while the circuit breaker of an introspection endpoint lets no or only trial calls through.", "issuer")
-	m.keys = counter("jwks_refreshes_total", "Fetches of the JWKS, alarms about its keys included as failures.", "issuer", "result")
-	m.keysSuccess = gauge("jwks_last_success_timestamp_seconds", "When the keys were last fetched.", "issuer")
-	m.discoveries = counter("discovery_refreshes_total", "Fetches of the metadata document.", "issuer", "result")
-	m.ready = gauge("issuer_ready", "1 when tokens of the issuer can be decided.", "issuer")
-	m.reloads = counter("config_reloads_total", "Reloads of the configuration.", "result")
-	m.reloads.WithLabelValues(success)
-	m.reloads.WithLabelValues(failure)
-	gauge("build_info", "Always 1.", "version", "commit", "go_version").WithLabelValues(version, commit, runtime.Version()).Set(1)
-	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
+}
+
+// registry makes metrics under the one namespace and registers them.
+type registry struct{ *prometheus.Registry }
+
+const namespace = "bearergate"
+
+func (r registry) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	r.MustRegister(v)
+	return v
+}
+
+func (r registry) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	r.MustRegister(v)
+	return v
+}
+
+func (r registry) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+	}, labels)
+	r.MustRegister(v)
+	return v
 }
 
 // The values of the label result of a refresh or reload.
@@ -152,8 +193,7 @@ type State interface {
 
 // Handler serves the metrics, with the readiness and cache sizes of state.
 func (m *Metrics) Handler(state State) http.Handler {
-	entries := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "bearergate", Name: "cache_entries", Help: "Entries in the caches."}, []string{"cache"})
-	m.registry.MustRegister(entries)
+	entries := m.registry.gauge("cache_entries", "Entries in the caches.", "cache")
 	serve := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		entries.Reset()

@@ -44,11 +44,15 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
-	u.server, err = discovery.New(u.discovery, discovery.Options{Client: u.client, Log: log, Events: s.metrics.Discovery()})
+	u.server, err = discovery.New(u.discovery, discovery.Options{
+		Client: u.client, Log: log, Events: s.metrics.Discovery(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
-	u.issuer, err = validation.NewValidator(u.validation, validation.Options{Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation()})
+	u.issuer, err = validation.NewValidator(u.validation, validation.Options{
+		Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation(),
+	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}

@@ -37,7 +37,10 @@ const (
 )
 
 func (k kind) String() string {
-	return [...]string{"an object", "a list", "a string", "a number", "a number", "true or false", "nothing", "something else"}[k]
+	return [...]string{
+		object: "an object", list: "a list", text: "a string", integer: "a number", float: "a number",
+		boolean: "true or false", null: "nothing", other: "something else",
+	}[k]
 }
 
 // syntaxError is a mistake that keeps the file from being read at all.

@@ -65,7 +65,8 @@ func StartEnvoy(t testing.TB, name string, a chains.Addresses, changes ...string
 		t.Fatal(err)
 	}
 	e := &Envoy{URL: "http://" + a.Listener, Admin: "http://" + a.Admin}
-	e.Process = Run(t, nil, EnvoyBinary(t), "-c", file, "--log-level", "warn", "--disable-hot-restart", "--concurrency", "2")
+	e.Process = Run(t, nil, EnvoyBinary(t),
+		"-c", file, "--log-level", "warn", "--disable-hot-restart", "--concurrency", "2")
 	e.Wait(t, e.Admin+"/ready", http.StatusOK)
 	return e
 }

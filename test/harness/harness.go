@@ -314,7 +314,9 @@ func Check(method, host, path string, headers map[string]string, extensions map[
 
 // Ask sends a GET of path with an Authorization value, empty for none, and
 // returns the reason and the response.
-func Ask(ctx context.Context, client authv3.AuthorizationClient, path, authorization string) (string, *authv3.CheckResponse, error) {
+func Ask(
+	ctx context.Context, client authv3.AuthorizationClient, path, authorization string,
+) (string, *authv3.CheckResponse, error) {
 	headers := map[string]string{}
 	if authorization != "" {
 		headers["authorization"] = authorization

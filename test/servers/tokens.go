@@ -151,7 +151,9 @@ func (s *Server) LogoutToken(ctx context.Context) (Token, error) {
 	}
 	posted := make(chan string, 10)
 	receiver := &http.Server{
-		Handler:           http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { posted <- r.FormValue("logout_token") }),
+		Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			posted <- r.FormValue("logout_token")
+		}),
 		ReadHeaderTimeout: logoutWait,
 	}
 	go func() { _ = receiver.Serve(listener) }()
@@ -230,7 +232,8 @@ func (s *Session) step(req *http.Request) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	next, err := http.NewRequestWithContext(req.Context(), http.MethodPost, target.String(), strings.NewReader(form.Encode()))
+	body := strings.NewReader(form.Encode())
+	next, err := http.NewRequestWithContext(req.Context(), http.MethodPost, target.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -290,9 +293,12 @@ func (s *Session) accept(req *http.Request) (*http.Request, error) {
 		return nil, nil
 	}
 	for kind, body := range map[string]map[string]any{
-		"login":   {"subject": s.server.User.Name, "remember": true},
-		"consent": {"grant_scope": strings.Fields(s.grant.Parameters["scope"]), "grant_access_token_audience": audience(s.grant)},
-		"logout":  {},
+		"login": {"subject": s.server.User.Name, "remember": true},
+		"consent": {
+			"grant_scope":                 strings.Fields(s.grant.Parameters["scope"]),
+			"grant_access_token_audience": audience(s.grant),
+		},
+		"logout": {},
 	} {
 		challenge := req.URL.Query().Get(kind + "_challenge")
 		if challenge == "" {

@@ -33,15 +33,15 @@ func certificates(dir, host string) error {
 	if _, err := os.Stat(filepath.Join(dir, authorityFile)); err == nil {
 		return nil
 	}
-	authority, authorityKey, err := issue("Bearergate development CA", nil, nil)
+	authority, err := issue("Bearergate development CA", nil)
 	if err != nil {
 		return err
 	}
-	leaf, leafKey, err := issue(host, authority, authorityKey)
+	leaf, err := issue(host, authority)
 	if err != nil {
 		return err
 	}
-	key, err := x509.MarshalPKCS8PrivateKey(leafKey)
+	key, err := x509.MarshalPKCS8PrivateKey(leaf.key)
 	if err != nil {
 		return err
 	}
@@ -53,11 +53,17 @@ func certificates(dir, host string) error {
 	)
 }
 
+// pair is a certificate and its private key.
+type pair struct {
+	*x509.Certificate
+	key *ecdsa.PrivateKey
+}
+
 // issue returns a certificate signed by parent, or an authority if there is none.
-func issue(name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey, error) {
+func issue(name string, parent *pair) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
@@ -68,18 +74,21 @@ func issue(name string, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (
 	if parent == nil {
 		template.IsCA, template.BasicConstraintsValid = true, true
 		template.KeyUsage = x509.KeyUsageCertSign
-		parent, parentKey = template, key
+		parent = &pair{template, key}
 	} else {
 		template.DNSNames = []string{name}
 		template.KeyUsage = x509.KeyUsageDigitalSignature
 		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
+	der, err := x509.CreateCertificate(rand.Reader, template, parent.Certificate, key.Public(), parent.key)
 	if err != nil {
-		return nil, nil, fmt.Errorf("certificate of %s: %w", name, err)
+		return nil, fmt.Errorf("certificate of %s: %w", name, err)
 	}
 	certificate, err := x509.ParseCertificate(der)
-	return certificate, key, err
+	if err != nil {
+		return nil, fmt.Errorf("certificate of %s: %w", name, err)
+	}
+	return &pair{certificate, key}, nil
 }
 
 func write(file, kind string, der []byte, mode os.FileMode) error {

@@ -60,7 +60,8 @@ type answer struct {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	tokens := flag.String("tokens", "", "folder to write the raw tokens to, with the server's description; the server then runs on until SIGTERM")
+	tokens := flag.String("tokens", "",
+		"folder to write the raw tokens to, with the server's description; the server then runs on until SIGTERM")
 	port := flag.Int("port", 18080, "port of the server")
 	flag.Parse()
 	err := record(ctx, flag.Arg(0), *port, *tokens)
@@ -84,7 +85,9 @@ func record(ctx context.Context, name string, port int, folder string) error {
 	}
 	defer s.Stop()
 	r := recorder{s, &fixture{Server: s.Name, Source: "recorded", JWTs: []jwt{}}, folder}
-	r.Config = config{Issuer: s.Issuer, ClientID: s.Gate.ID, AccessTokenType: "compatible", RequireTokenType: s.RequireType}
+	r.Config = config{
+		Issuer: s.Issuer, ClientID: s.Gate.ID, AccessTokenType: "compatible", RequireTokenType: s.RequireType,
+	}
 	for _, g := range s.Grants {
 		if err := r.grant(ctx, g); err != nil {
 			return err

@@ -36,7 +36,9 @@ func (s store) GetClientByClientID(ctx context.Context, id string) (op.Client, e
 
 // SetIntrospectionFromToken asks in the name of each client: the example says
 // "inactive" to everybody but the client that the token was issued to.
-func (s store) SetIntrospectionFromToken(ctx context.Context, answer *oidc.IntrospectionResponse, id, subject, _ string) error {
+func (s store) SetIntrospectionFromToken(
+	ctx context.Context, answer *oidc.IntrospectionResponse, id, subject, _ string,
+) error {
 	var errs []error
 	for _, client := range []string{"web", "web-jwt"} {
 		err := s.Storage.SetIntrospectionFromToken(ctx, answer, id, subject, client)
