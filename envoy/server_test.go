@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -161,10 +162,22 @@ func TestMarginBeforeTheDeadline(t *testing.T) { // E-08
 		<-ctx.Done()
 		return denied(authz.Unavailable, ctx.Err())
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if _, err := s.Check(ctx, request(nil)); err != nil || ctx.Err() != nil {
-		t.Errorf("the answer came after the deadline: %v, %v", err, ctx.Err())
+	for deadline, want := range map[time.Duration]time.Duration{
+		20 * time.Millisecond:  15 * time.Millisecond, // the least margin
+		200 * time.Millisecond: 180 * time.Millisecond,
+		10 * time.Second:       9950 * time.Millisecond, // the most
+	} {
+		t.Run(deadline.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), deadline)
+				defer cancel()
+				began := time.Now()
+				_, err := s.Check(ctx, request(nil))
+				if took := time.Since(began); err != nil || took != want {
+					t.Errorf("answered after %s with error %v, want %s", took, err, want)
+				}
+			})
+		})
 	}
 }
 
