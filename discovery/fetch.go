@@ -9,29 +9,35 @@ import (
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
+// publication is what an authorization server answered with status 200.
+type publication struct {
+	header http.Header
+	body   []byte
+}
+
 // fetch gets a URL once. Only 200 counts.
-func (i *Issuer) fetch(ctx context.Context, url string, limit int64) ([]byte, http.Header, error) {
+func (i *Issuer) fetch(ctx context.Context, url string, limit int64) (publication, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.RequestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return nil, nil, err
+		return publication{}, err
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := i.client.Do(req)
 	if err != nil {
-		return nil, nil, safehttp.Short(err, i.cfg.RequestTimeout)
+		return publication{}, safehttp.Short(err, i.cfg.RequestTimeout)
 	}
 	body, err := safehttp.Read(resp, limit)
 	switch status := resp.StatusCode; {
 	case status >= 300 && status < 400:
-		return nil, nil, fmt.Errorf("got status %d, want 200 (redirects are not followed)", status)
+		return publication{}, fmt.Errorf("got status %d, want 200 (redirects are not followed)", status)
 	case status != http.StatusOK:
-		return nil, nil, fmt.Errorf("got status %d, want 200", status)
+		return publication{}, fmt.Errorf("got status %d, want 200", status)
 	case err != nil:
-		return nil, nil, safehttp.Short(err, i.cfg.RequestTimeout)
+		return publication{}, safehttp.Short(err, i.cfg.RequestTimeout)
 	}
-	return body, resp.Header, nil
+	return publication{resp.Header, body}, nil
 }
 
 // reach tries the configured introspection endpoint until it can be connected

@@ -53,25 +53,32 @@ type private struct {
 	Other *jsontext.Value `json:"oth"`
 }
 
-// parseKeySet returns the usable keys of a JWKS. Others are skipped one by one;
-// secret ones are an alarm.
-func parseKeySet(body []byte) (keys []Key, skipped, alarm, err error) {
+// sortedKeys are the members of a JWKS, told apart by what becomes of them.
+type sortedKeys struct {
+	usable  []Key
+	skipped error // why each of the others is left out
+	alarm   error // the same of secret keys, which should never have been published
+}
+
+// parseKeySet sorts the keys of a JWKS one by one: a bad one costs no other.
+func parseKeySet(body []byte) (sortedKeys, error) {
 	all, err := splitKeySet(body)
 	if err != nil {
-		return nil, nil, nil, err
+		return sortedKeys{}, err
 	}
+	var keys sortedKeys
 	for i, raw := range all {
 		key, err := parseKey(raw)
 		switch {
 		case err == nil:
-			keys = append(keys, key)
+			keys.usable = append(keys.usable, key)
 		case errors.Is(err, errSecret):
-			alarm = errors.Join(alarm, fmt.Errorf("keys[%d]: %w", i, err))
+			keys.alarm = errors.Join(keys.alarm, fmt.Errorf("keys[%d]: %w", i, err))
 		default:
-			skipped = errors.Join(skipped, fmt.Errorf("keys[%d]: %w", i, err))
+			keys.skipped = errors.Join(keys.skipped, fmt.Errorf("keys[%d]: %w", i, err))
 		}
 	}
-	return keys, skipped, alarm, nil
+	return keys, nil
 }
 
 // splitKeySet returns the members of the array keys as they came: a mistake

@@ -129,9 +129,9 @@ func TestOneBadKeyLosesNothingElse(t *testing.T) { // A-08
 	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	good := raw(t, ec.Public(), nil)
 	for _, bad := range []string{`{}`, `null`, `5`, `{"kty":"EC","kty":"EC"}`, `{"kty":"RSA","n":"!","e":"AQAB"}`, "{\"kty\":\"\xff\"}", `[[[]]]`} {
-		keys, skipped, _, err := parseKeySet([]byte(`{"keys":[` + bad + `,` + good + `],"more":1}`))
-		if err != nil || len(keys) != 1 || skipped == nil {
-			t.Errorf("%s: got %d keys, %v, %v; want the good one", bad, len(keys), skipped, err)
+		keys, err := parseKeySet([]byte(`{"keys":[` + bad + `,` + good + `],"more":1}`))
+		if err != nil || len(keys.usable) != 1 || keys.skipped == nil {
+			t.Errorf("%s: got %d keys, %v, %v; want the good one", bad, len(keys.usable), keys.skipped, err)
 		}
 	}
 }
@@ -181,8 +181,8 @@ func FuzzKeySet(f *testing.F) {
 	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
 	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AA"}]}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		keys, _, _, _ := parseKeySet(body)
-		for _, k := range keys {
+		keys, _ := parseKeySet(body)
+		for _, k := range keys.usable {
 			if k.Public == nil || k.Thumbprint == "" || k.fits("HS256") || k.fits("none") {
 				t.Errorf("unusable key passed: %+v", k)
 			}

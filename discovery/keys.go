@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/internal/recovered"
-
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
@@ -75,7 +74,7 @@ func (i *Issuer) refreshKeys(ctx context.Context) (time.Duration, error) {
 // key, leaves the last good ones in use (J-11, L-06).
 func (i *Issuer) replaceKeys(ctx context.Context) (time.Duration, error) {
 	ctx = i.events.Start(ctx, OperationKeys)
-	set, alarm, pause, err := i.fetchKeys(ctx)
+	fetched, err := i.fetchKeys(ctx)
 	if err != nil && ctx.Err() != nil {
 		return 0, err // stopped, not failed
 	}
@@ -84,35 +83,42 @@ func (i *Issuer) replaceKeys(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	i.keys.Store(set)
-	if alarm != nil {
+	i.keys.Store(fetched.set)
+	if alarm := fetched.alarm; alarm != nil {
 		i.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", safehttp.Line(alarm.Error()))
 		i.events.End(ctx, Event{OperationKeys, i.cfg.Issuer, alarm})
 	}
-	return pause, nil
+	return fetched.pause, nil
 }
 
-func (i *Issuer) fetchKeys(ctx context.Context) (set *keySet, alarm error, pause time.Duration, err error) {
+// fetchedKeys is what one fetch of the JWKS gave.
+type fetchedKeys struct {
+	set   *keySet
+	alarm error         // secret keys among those published; nil: none
+	pause time.Duration // until the next fetch in the background
+}
+
+func (i *Issuer) fetchKeys(ctx context.Context) (fetchedKeys, error) {
 	uri := i.keysURI()
 	if uri == "" {
-		return nil, nil, 0, errors.New("no jwks_uri yet")
+		return fetchedKeys{}, errors.New("no jwks_uri yet")
 	}
-	body, header, err := i.fetch(ctx, uri, maxKeySetBytes)
+	got, err := i.fetch(ctx, uri, maxKeySetBytes)
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
+		return fetchedKeys{}, fmt.Errorf("%s: %w", uri, err)
 	}
-	keys, skipped, alarm, err := parseKeySet(body)
+	keys, err := parseKeySet(got.body)
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("%s: %w", uri, err)
+		return fetchedKeys{}, fmt.Errorf("%s: %w", uri, err)
 	}
-	if len(keys) == 0 {
-		why := safehttp.Line(fmt.Sprint(errors.Join(skipped, alarm)))
-		return nil, nil, 0, fmt.Errorf("%s: no usable key among those published: %s", uri, why)
+	if len(keys.usable) == 0 {
+		why := safehttp.Line(fmt.Sprint(errors.Join(keys.skipped, keys.alarm)))
+		return fetchedKeys{}, fmt.Errorf("%s: no usable key among those published: %s", uri, why)
 	}
-	if skipped != nil {
-		i.log.Warn("some keys of the JWKS are not usable", "error", safehttp.Line(skipped.Error()))
+	if keys.skipped != nil {
+		i.log.Warn("some keys of the JWKS are not usable", "error", safehttp.Line(keys.skipped.Error()))
 	}
-	return index(keys, i.now()), alarm, i.pause(header), nil
+	return fetchedKeys{index(keys.usable, i.now()), keys.alarm, i.pause(got.header)}, nil
 }
 
 func (i *Issuer) keysURI() string {

@@ -36,6 +36,8 @@ type document struct {
 
 	endpoints
 	Aliases endpoints `json:"mtls_endpoint_aliases"` // RFC 8705 §5
+
+	pause time.Duration // until it is to be fetched again; no member, its header says so
 }
 
 type endpoints struct {
@@ -65,7 +67,7 @@ func candidates(issuer string) []string {
 // refreshMetadata fetches the metadata once, and adopts it if it is good.
 func (i *Issuer) refreshMetadata(ctx context.Context) (time.Duration, error) {
 	ctx = i.events.Start(ctx, OperationMetadata)
-	found, pause, err := i.fetchMetadata(ctx)
+	fetched, err := i.fetchMetadata(ctx)
 	if ctx.Err() != nil && err != nil {
 		return 0, err // stopped, not failed
 	}
@@ -74,33 +76,40 @@ func (i *Issuer) refreshMetadata(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	found := fetched.metadata
 	before := i.metadata.Swap(found)
 	if i.cfg.JWKSURI == "" && (before == nil || before.JWKSURI != found.JWKSURI) {
 		i.announceURI()
 	}
-	return pause, nil
+	return fetched.pause, nil
+}
+
+// fetchedMetadata is what one round of fetches gave.
+type fetchedMetadata struct {
+	metadata *Metadata
+	pause    time.Duration // until the next round in the background
 }
 
 // fetchMetadata asks one candidate after the other, until nothing is missing.
 // Whatever is no valid document of this issuer leads on to the next (D-07):
 // every candidate is held to the same issuer, so going on never chooses another
 // one (D-05). The time is bounded by RequestTimeout for each of few candidates.
-func (i *Issuer) fetchMetadata(ctx context.Context) (*Metadata, time.Duration, error) {
+func (i *Issuer) fetchMetadata(ctx context.Context) (fetchedMetadata, error) {
 	m := i.cfg.configured()
 	pause := i.cfg.RefreshInterval
 	var wrong []string
 	for _, url := range i.cfg.candidates() {
-		doc, header, err := i.fetchDocument(ctx, url)
+		doc, err := i.fetchDocument(ctx, url)
 		if err == nil {
-			pause = min(pause, i.pause(header))
+			pause = min(pause, doc.pause)
 			if err = i.complete(m, doc); err == nil {
 				m.Fetched = i.now()
-				return m, pause, nil
+				return fetchedMetadata{m, pause}, nil
 			}
 		}
 		wrong = append(wrong, url+": "+err.Error())
 	}
-	return nil, 0, fmt.Errorf("no usable document: %s (%s would do without)", strings.Join(wrong, "; "), i.cfg.without())
+	return fetchedMetadata{}, fmt.Errorf("no usable document: %s (%s would do without)", strings.Join(wrong, "; "), i.cfg.without())
 }
 
 // configured is what needs no fetch.
@@ -127,14 +136,14 @@ func (c Config) without() string {
 }
 
 // fetchDocument fetches a document that names the right issuer.
-func (i *Issuer) fetchDocument(ctx context.Context, url string) (document, http.Header, error) {
-	var doc document
-	body, header, err := i.fetch(ctx, url, maxMetadataBytes)
+func (i *Issuer) fetchDocument(ctx context.Context, url string) (document, error) {
+	got, err := i.fetch(ctx, url, maxMetadataBytes)
 	if err != nil {
-		return doc, nil, err
+		return document{}, err
 	}
-	doc, err = i.read(body, header)
-	return doc, header, err
+	doc, err := i.read(got.body, got.header)
+	doc.pause = i.pause(got.header)
+	return doc, err
 }
 
 // read holds a body to what a metadata document is. The issuer in it is the

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/explain"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -91,7 +92,11 @@ func readToken(file string, stdin io.Reader) (string, error) {
 
 // explain has the service of the file at path decide one request.
 func (p program) explain(ctx context.Context, path string, r explain.Request) (*explain.Walk, error) {
-	cfg, svc, err := p.online(ctx, path)
+	cfg, err := config.Load(path, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	svc, err := p.online(ctx, path, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func (p program) validate(ctx context.Context, path string, online bool) error {
 		fmt.Fprintf(p.stderr, "%s: warning: %s\n", path, w)
 	}
 	if online {
-		if err := p.probe(ctx, path); err != nil {
+		if err := p.probe(ctx, path, cfg); err != nil {
 			return err
 		}
 	}
@@ -55,8 +55,8 @@ func (p program) check(cfg *config.Config) error {
 
 // probe asks the real servers for metadata, keys and the verdict on our
 // credentials.
-func (p program) probe(ctx context.Context, path string) error {
-	_, svc, err := p.online(ctx, path)
+func (p program) probe(ctx context.Context, path string, cfg *config.Config) error {
+	svc, err := p.online(ctx, path, cfg)
 	if err != nil {
 		return err
 	}
@@ -73,20 +73,16 @@ func (p program) probe(ctx context.Context, path string) error {
 	return errors.Join(errs...)
 }
 
-// online starts the service of a file without listening, and gives its
-// authorization servers some time to answer.
-func (p program) online(ctx context.Context, path string) (*config.Config, *service.Service, error) {
-	cfg, err := config.Load(path, os.LookupEnv)
-	if err != nil {
-		return nil, nil, err
-	}
+// online starts the service of the configuration at path without listening,
+// and gives its authorization servers some time to answer.
+func (p program) online(ctx context.Context, path string, cfg *config.Config) (*service.Service, error) {
 	svc := p.quietService()
 	if err := svc.Apply(cfg); err != nil {
 		svc.Close()
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	svc.Settle(ctx, onlineWait)
-	return cfg, svc, nil
+	return svc, nil
 }
 
 // quietService is for commands that say themselves what happened.

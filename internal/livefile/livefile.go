@@ -46,14 +46,14 @@ type File[T any] struct {
 // The parser must not keep its argument and must not put it into its errors.
 func Open[T any](path string, log *slog.Logger, parse func([]byte) (T, error)) (*File[T], error) {
 	f := &File[T]{path: path, parse: parse, log: log, looked: time.Now()}
-	content, _, err := read(path)
+	read, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	if f.value, err = parse(content); err != nil {
+	if f.value, err = parse(read.content); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	f.content = content
+	f.content = read.content
 	return f, nil
 }
 
@@ -73,7 +73,7 @@ func (f *File[T]) Value() T {
 }
 
 func (f *File[T]) look(now time.Time) {
-	content, modified, err := read(f.path)
+	read, err := readFile(f.path)
 	if err != nil {
 		f.settling.Reset()
 		if !f.failing {
@@ -83,17 +83,17 @@ func (f *File[T]) look(now time.Time) {
 		return
 	}
 	f.failing = false
-	if bytes.Equal(content, f.content) {
+	if bytes.Equal(read.content, f.content) {
 		f.settling.Reset()
 		return
 	}
 	// Nobody may have asked for a long time, and the next one who does shall not
 	// get what was replaced hours ago: a file that was last written a second ago
 	// or more is settled at the first look, too.
-	if !f.settling.Settled(content, now) && now.Sub(modified) < Settle {
+	if !f.settling.Settled(read.content, now) && now.Sub(read.modified) < Settle {
 		return
 	}
-	f.take(content)
+	f.take(read.content)
 }
 
 func (f *File[T]) take(content []byte) {
@@ -108,24 +108,28 @@ func (f *File[T]) take(content []byte) {
 	f.log.Info("file changed, new content in use", "file", f.path)
 }
 
-// read returns the content and when it was last written, which is asked for
-// after reading: a write in between makes the content a fresh one.
-func read(path string) (content []byte, modified time.Time, err error) {
+// reading is what a file held at one time.
+type reading struct {
+	content  []byte
+	modified time.Time // asked for after reading: a write in between makes the content a fresh one
+}
+
+func readFile(path string) (reading, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, time.Time{}, err
+		return reading{}, err
 	}
 	defer file.Close()
-	content, err = io.ReadAll(io.LimitReader(file, maxBytes+1))
+	content, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
 	if err != nil {
-		return nil, time.Time{}, err
+		return reading{}, err
 	}
 	if len(content) > maxBytes {
-		return nil, time.Time{}, fmt.Errorf("%s: larger than %d bytes", path, maxBytes)
+		return reading{}, fmt.Errorf("%s: larger than %d bytes", path, maxBytes)
 	}
 	info, err := file.Stat()
 	if err != nil {
-		return nil, time.Time{}, err
+		return reading{}, err
 	}
-	return content, info.ModTime(), nil
+	return reading{content, info.ModTime()}, nil
 }
