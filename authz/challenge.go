@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// challenge is the WWW-Authenticate of a deny: each parameter once, none of it
-// from the request (RFC 6750 §3, B-05).
+// challenge is the WWW-Authenticate of a deny. Each parameter stands once, since
+// clients differ in which of two they take, and nothing in it is from the request,
+// which could otherwise write parameters of its own (RFC 6750 §3, B-05).
 type challenge struct {
 	realm            string
 	scopes           []string // needed for the operation

@@ -13,8 +13,10 @@ var (
 	errBadRequest = errors.New("bad request")
 )
 
-// credential returns the bearer token of a request. It finds exactly one, or
-// errNoToken, or errBadRequest (B-01, B-02, B-03). Tokens in the query never
+// credential returns the bearer token of a request (RFC 6750 §2.1). It finds
+// exactly one (B-01), or errNoToken, which is answered without an error code since
+// the client did nothing wrong (B-03), or errBadRequest: of two credentials nobody
+// can say which one the upstream would go by (B-02). Tokens in the query never
 // authenticate; next to one in the header they are one method too many. Opaque
 // tokens of real servers have bytes that RFC 6750 does not: opaque takes them.
 func credential(authorization []string, target string, opaque bool) (string, error) {

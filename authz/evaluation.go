@@ -132,7 +132,9 @@ func (e *evaluation) readTarget() *refusal {
 	}
 	var err error
 	e.path, err = normalPath(e.request.Path, e.policy.slashes)
-	if err != nil && (e.request.Path == "" || e.policy.cfg.AmbiguousPaths != pathsAllowed) { // E-11
+	// A CONNECT has no path at all, and ambiguous_paths is about paths that are there:
+	// it lets nothing pass that no rule could ever look at (E-11).
+	if err != nil && (e.request.Path == "" || e.policy.cfg.AmbiguousPaths != pathsAllowed) {
 		return e.check("path", false, BadRequest, err, func() (string, string) {
 			return "a path that all read alike", e.request.Path
 		})

@@ -21,7 +21,9 @@ type managed struct {
 	claim string
 }
 
-// injector makes the header changes of every allow (docs/contract.md §5).
+// injector makes the header changes of every allow: each managed header is set
+// from the token or removed, so that an upstream can believe it whoever sent the
+// request (docs/contract.md §5).
 type injector struct {
 	headers []managed
 	always  []string // to remove whatever happens
@@ -71,7 +73,8 @@ func spellings(name string) []string {
 }
 
 // changes returns the headers to set and to remove for t; a nil t has no
-// claims. A name is never in both (E-03).
+// claims. A name is never in both: Envoy removes last, and what was set would be
+// gone (E-03).
 func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []string) {
 	remove = in.always
 	set = make([]HeaderValue, 0, len(in.headers))
@@ -85,7 +88,8 @@ func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []st
 	return set, remove
 }
 
-// value returns the encoded value of the header, or "" to remove it (E-02).
+// value returns the encoded value of the header, or "" to remove it: some releases
+// of Envoy drop a header that is set to nothing, and let the client's own stay (E-02).
 func (h managed) value(t *validation.Token) string {
 	if t == nil {
 		return ""

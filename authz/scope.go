@@ -2,7 +2,9 @@ package authz
 
 import "slices"
 
-// implied maps each scope to all that it brings along (M-14).
+// implied maps each scope to all that it brings along. It is looked at where scopes
+// are compared and nowhere else: the token, and what is told of it, stay as the
+// authorization server made them (M-14).
 type implied map[string]map[string]bool
 
 // closeOver follows implications of implications, cycles included.

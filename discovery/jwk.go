@@ -83,7 +83,8 @@ func parseKeySet(body []byte) (sortedKeys, error) {
 
 // splitKeySet returns the members of the array keys as they came: a mistake
 // inside one of them is for [parseKey] to find, so that it costs that key only
-// . The object around them is held to D-10.
+// . The object around them may name no member twice: of two lists of keys
+// nobody could say which one counts (D-10).
 func splitKeySet(body []byte) ([]jsontext.Value, error) {
 	var set map[string]jsontext.Value
 	lenient := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -107,7 +108,9 @@ func splitKeySet(body []byte) ([]jsontext.Value, error) {
 	return keys, nil
 }
 
-// parseKey accepts a key that may verify signatures (J-10).
+// parseKey accepts a key that was made to verify signatures. One for encryption, one
+// that is too short, or one whose secret half everybody can read, would verify them
+// just as well, and go-oidc lets all of these (J-10).
 func parseKey(raw []byte) (Key, error) {
 	var k jwk
 	if err := json.Unmarshal(raw, &k); err != nil {

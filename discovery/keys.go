@@ -15,7 +15,8 @@ import (
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
-// Key is one usable verification key (J-10).
+// Key is one verification key that a JWKS holds, found fit for what it is to be
+// used for: by its type and size, and by what the JWKS allows it (J-10).
 type Key struct {
 	ID         string // kid; may be empty
 	Algorithm  string // alg of the JWK; empty: any that fits the key's type

@@ -44,9 +44,10 @@ type endpoints struct {
 	Introspection string `json:"introspection_endpoint"`
 }
 
-// candidates returns where the metadata of issuer may be, in the order of
-// D-02. The issuer is cut as a string: whatever is percent-encoded in it stays
-// so (D-01).
+// candidates returns where the metadata of issuer may be: first where RFC 8414 §3.1
+// puts it, then where OpenID Connect servers have it, last where no specification
+// does and some servers do (D-02). The issuer is cut as a string: whatever is
+// percent-encoded in it stays so, or tenant t%2F1 would be taken for t/1 (D-01).
 func candidates(issuer string) []string {
 	scheme, rest, _ := strings.Cut(issuer, "://")
 	host, path, _ := strings.Cut(rest, "/")
@@ -158,7 +159,9 @@ func (i *Issuer) read(body []byte, header http.Header) (document, error) {
 	if err := json.Unmarshal(body, &doc); err != nil { // its text could quote the body
 		return doc, errors.New("not a strict JSON object with the members of RFC 8414")
 	}
-	if doc.IssuerURL != i.cfg.Issuer { // D-05, RFC 8414 §3.3
+	// Otherwise whoever may publish one document could speak for any issuer (RFC 8414
+	// §3.3, D-05).
+	if doc.IssuerURL != i.cfg.Issuer {
 		return doc, fmt.Errorf("got issuer %.200q, want %q", doc.IssuerURL, i.cfg.Issuer)
 	}
 	return doc, nil
@@ -183,7 +186,9 @@ func (i *Issuer) complete(m *Metadata, doc document) error {
 			}
 			continue
 		}
-		if err := safehttp.CheckURL(given, i.cfg.InsecureHTTP); err != nil { // D-12
+		// Keys that travel in the clear could be anybody's, and so could be the
+		// endpoint that gets our credentials (D-12).
+		if err := safehttp.CheckURL(given, i.cfg.InsecureHTTP); err != nil {
 			if e.needed {
 				errs = append(errs, e.name+" "+err.Error())
 			}

@@ -18,7 +18,8 @@ import (
 	"google.golang.org/grpc/keepalive"
 )
 
-// Bounds of the listener.
+// Bounds of the listener. gRPC leaves most of them open, and one peer that opens
+// streams or connections without end would take the service away from all.
 const (
 	maxStreams       = 2048 // Checks at a time on one connection
 	maxHeaderBytes   = 64 << 10

@@ -38,8 +38,9 @@ func decode(check *authv3.CheckRequest) authz.Request {
 	}
 }
 
-// fields are the request headers: the filter's encode_raw_headers chooses
-// which of the two is filled (E-05).
+// fields are the request headers. The filter's encode_raw_headers chooses which of
+// the two is filled; who read only one would see no credential at all where the
+// operator chose the other (E-05).
 type fields struct {
 	plain map[string]string
 	raw   []*corev3.HeaderValue

@@ -20,7 +20,8 @@ import (
 // (J-22): 1e30 and MaxInt64 are not dates but attempts to live for ever.
 const maxNumericDate = 1 << 53
 
-// parseObject decodes exactly one JSON object, as strictly as that of a JWT (I-03).
+// parseObject decodes exactly one JSON object, as strictly as that of a JWT: the
+// usual decoder makes {"active":false,"Active":true} true (I-03).
 func parseObject(raw []byte) (map[string]any, error) {
 	object, err := strictjws.Object(raw)
 	if err != nil {
@@ -39,7 +40,7 @@ func unreadable(body []byte, err error) error {
 	case !ok:
 		return malformed(err)
 	case !active:
-		return ErrInactive // I-04: other members are ignored
+		return ErrInactive // whatever else the answer holds, and in whatever shape (I-04)
 	}
 	return err
 }
@@ -124,8 +125,9 @@ func dropEmpty(claims map[string]any) {
 	}
 }
 
-// checkTimes says whether t is alive at now, give or take the clock skew
-// (J-22). Dates that the token does not have are not missed here.
+// checkTimes says whether t is alive at now, give or take the clock skew: no two
+// machines have the same time, and a token is often used in the second in which it
+// was issued (J-22). Dates that the token does not have are not missed here.
 func (c Config) checkTimes(w *walk.Walk, t *Token, now time.Time) error {
 	check := func(name string, date time.Time, ok bool, want string) bool {
 		return date.IsZero() || w.Check(room, name, ok, func() (string, string) {
@@ -144,7 +146,8 @@ func (c Config) checkTimes(w *walk.Walk, t *Token, now time.Time) error {
 	return nil
 }
 
-// checkIssuer compares iss byte for byte (J-21).
+// checkIssuer compares iss byte for byte: an issuer is a name and no URL to be
+// normalized, and of two that differ in a slash either may be somebody else's (J-21).
 func (c Config) checkIssuer(w *walk.Walk, got string) error {
 	ok := w.Check(room, "iss", got == c.Issuer, func() (string, string) { return c.Issuer, got })
 	if !ok {

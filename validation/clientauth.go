@@ -7,7 +7,9 @@ import (
 	"github.com/bearergate/bearergate/internal/clientauth"
 )
 
-// clientAuth is how we authenticate at the issuer (I-02).
+// clientAuth is how we authenticate at the issuer: an introspection endpoint that
+// answered everybody would tell which of many guessed tokens is alive (RFC 7662
+// §2.1, I-02).
 func (c Config) clientAuth() clientauth.Config {
 	return clientauth.Config{
 		Method:     c.ClientAuthMethod,

@@ -190,7 +190,10 @@ func (i *introspector) request(ctx context.Context, endpoint, token string) (*ht
 	return req, nil
 }
 
-// checkStatus is the error map of I-10.
+// checkStatus tells what a status is about. A 400 is about the token, so that junk
+// tokens are no outage; 401 and 403 are about our credentials, and everything else
+// about the server: with these nobody can tell anything of the token, and the
+// client must not be told to throw it away (I-10).
 func (i *introspector) checkStatus(resp *http.Response, body []byte) error {
 	switch status := resp.StatusCode; status {
 	case http.StatusOK:
@@ -263,7 +266,9 @@ func malformed(err error) error {
 	return &UnavailableError{Err: fmt.Errorf("malformed introspection answer: %w", err)}
 }
 
-// judge takes active for what it is: necessary, not sufficient (I-03…I-09).
+// judge takes active for what it is: necessary, not sufficient. What is active may
+// be a refresh token, a token of another issuer that the same endpoint knows, or one
+// whose exp our clock has passed and the server's has not (I-03, I-05, I-09).
 func (i *introspector) judge(w *walk.Walk, claims map[string]any) (*Token, error) {
 	active, ok := claims["active"].(bool)
 	if !ok {
@@ -291,7 +296,9 @@ func (i *introspector) judge(w *walk.Walk, claims map[string]any) (*Token, error
 	return t, nil
 }
 
-// checkType refuses whatever is not an access token (I-09, J-24).
+// checkType refuses whatever is not an access token: servers introspect
+// refresh tokens too, and one of these would open the API for as long as it lives,
+// which may be months (I-09, J-24).
 func (i *introspector) checkType(t *Token) error {
 	if err := i.cfg.checkMarks(t, ""); err != nil {
 		return err

@@ -116,13 +116,16 @@ func (v *verifier) check(w *walk.Walk, h strictjws.Header, t *Token) error {
 	if err := v.cfg.checkIssuer(w, t.Issuer); err != nil {
 		return err
 	}
-	if t.Expiry.IsZero() { // J-22
+	// Nothing else ends a JWT: nobody is asked whether it was revoked (J-22).
+	if t.Expiry.IsZero() {
 		return w.Err(room, "exp", fmt.Errorf("%w: no exp", ErrMalformed))
 	}
 	return v.cfg.checkTimes(w, t, v.now())
 }
 
-// checkType refuses whatever is not an access token (J-04, J-23, J-24, A-17).
+// checkType refuses whatever is not an access token: ID and logout tokens are
+// signed by the same keys, and clients hand them around more freely (J-04, J-24,
+// Only rfc9068 promises certain claims, and is held to them (J-23).
 func (v *verifier) checkType(typ string, t *Token) error {
 	if typ != atJWT && (v.cfg.AccessTokenType == TypeRFC9068 || typ != "" && typ != "jwt") {
 		return fmt.Errorf("%w: typ is not that of an access token", ErrWrongType)

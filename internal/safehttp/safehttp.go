@@ -230,8 +230,9 @@ func isMetadata(ip netip.Addr) bool {
 }
 
 // CheckURL accepts absolute https URLs with a host and without user
-// information and fragment; http too for a loopback host if insecureHTTP
-// (D-03, D-12).
+// information and fragment; http too for a loopback host if insecureHTTP. Without
+// TLS anybody on the way could answer in the server's place, and a password in a
+// URL ends up in logs (D-03, D-12).
 func CheckURL(raw string, insecureHTTP bool) error {
 	u, err := url.Parse(raw)
 	if err != nil {

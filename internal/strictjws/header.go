@@ -9,7 +9,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxKeyIDBytes bounds what is looked up and logged (J-07).
+// maxKeyIDBytes bounds what is looked up and logged: the key ID is read before any
+// signature is verified, so anybody can write it (J-07).
 const maxKeyIDBytes = 256
 
 // Header is what is used of a JOSE header (RFC 7515 §4.1).
