@@ -11,7 +11,8 @@ import (
 	"github.com/bearergate/bearergate/internal/cli"
 )
 
-// Set by the linker.
+// Which sources the binary was made of. The linker sets both for a release; who
+// builds it otherwise gets what stands here.
 var (
 	version = "dev"
 	commit  = "unknown"

@@ -54,7 +54,9 @@ type Match struct {
 	IgnoreCase bool `key:"ignore_case" doc:"Of ASCII letters in paths: for upstreams that do."`
 }
 
-// Resource is a protected resource of RFC 9728.
+// Resource is a protected resource (RFC 9728). Its metadata document, which tells
+// clients where to get tokens for it, is served from here: the upstream need not
+// know that there are tokens at all.
 type Resource struct {
 	Resource        string   `key:"resource,required" doc:"The resource identifier, an https URL; http for loopback hosts."`
 	ScopesSupported []string `key:"scopes_supported" doc:"In the document, and in challenges where nothing else is demanded."`

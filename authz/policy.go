@@ -30,7 +30,9 @@ type Policy struct {
 	introspects  bool // some issuer's tokens may be opaque
 }
 
-// New returns the policy of a valid configuration over tokens.
+// New returns the policy that c describes, for tokens of the issuers in the set. A
+// mistake in c is an error: there is no policy that holds to half of what is
+// written.
 func New(c Config, tokens *validation.Set) (*Policy, error) {
 	p, err := newPolicy(c)
 	if err != nil {
@@ -40,7 +42,10 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 	return p, nil
 }
 
-// Decide returns what becomes of r.
+// Decide says whether r may pass, with the headers to change if it may and the
+// challenge if not. It may ask the authorization server about the token, and waits
+// for that no longer than ctx lasts; what could not be decided by then is
+// [Unavailable], never allowed.
 func (p *Policy) Decide(ctx context.Context, r Request) Decision {
 	e := &evaluation{policy: p, request: &r, walk: walk.From(ctx)}
 	d := e.decide(ctx)

@@ -10,7 +10,8 @@ const (
 	OperationKeys     = "jwks"
 )
 
-// Event is how a fetch ended.
+// Event is how a fetch of one issuer's metadata or keys ended, whether it was due or a
+// token with an unknown key ID was the occasion.
 type Event struct {
 	Operation string
 	Issuer    string

@@ -15,7 +15,9 @@ import (
 	"github.com/bearergate/bearergate/internal/field"
 )
 
-// Config is how Envoy reaches the service.
+// Config is how Envoy reaches the service, and how the service takes its leave: a
+// replica that is stopped first tells Envoy so, and then waits for the requests that
+// are still sent to it.
 type Config struct {
 	GRPCAddress     string        `key:"grpc_address" default:":9191" doc:"Where Envoy asks: host:port, or unix:///path."`
 	TLS             *TLSConfig    `key:"tls" doc:"Absent: Envoy is answered in plain text."`

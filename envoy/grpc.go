@@ -32,7 +32,8 @@ const (
 	leastPingPause   = 10 * time.Second // of the client's own pings
 )
 
-// Listen opens the address of c.
+// Listen opens the address of c, a TCP port or a Unix socket. A socket that a
+// process before left behind is replaced, but never one that somebody listens on.
 func Listen(c Config) (net.Listener, error) {
 	path, ok := socketPath(c.GRPCAddress)
 	if !ok {
@@ -62,7 +63,8 @@ func removeStale(path string) error {
 	return os.Remove(path)
 }
 
-// GRPC serves the Check and health services.
+// GRPC serves the Check and health services on one listener, so that Envoy's health
+// checks go the very way that its requests for decisions go.
 type GRPC struct {
 	server   *grpc.Server
 	log      *slog.Logger
@@ -141,7 +143,8 @@ func (g *GRPC) Update(c Config) error {
 	return nil
 }
 
-// Serve answers on lis until Drain.
+// Serve answers on lis and returns when [GRPC.Drain] is through, or with the error
+// that keeps lis from accepting.
 func (g *GRPC) Serve(lis net.Listener) error { return g.server.Serve(lis) }
 
 // Draining says whether Drain has begun.

@@ -13,7 +13,8 @@ const (
 	OperationBreaker       = "breaker"       // the endpoint went down or came up
 )
 
-// Event is what a Validator did.
+// Event is what a Validator did, without the token that it did it for: everything in
+// it is from a closed set or a measure, and so fit for metrics.
 type Event struct {
 	Operation string
 	Issuer    string
@@ -23,6 +24,6 @@ type Event struct {
 	Down      bool          // of the breaker: calls are refused, but for probes
 }
 
-// Observer is told of look-ups, calls and breakers; the zero Observer is told nothing. Its functions must
-// not block, and must be safe for concurrent use.
+// Observer is told of look-ups, calls and breakers; the zero Observer is told
+// nothing. Its functions must not block, and must be safe for concurrent use.
 type Observer = observe.Observer[Event]

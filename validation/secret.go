@@ -11,7 +11,8 @@ const redacted = "[redacted]"
 // marshalled configurations. [Secret.Reveal] is the only way to its content.
 type Secret string
 
-// Reveal returns the content.
+// Reveal returns the content, for the one place that sends it. It is a method of its
+// own so that every use of a secret can be found by its name.
 func (s Secret) Reveal() string { return string(s) }
 
 func (s Secret) String() string { return redacted }

@@ -131,7 +131,9 @@ func (c *Config) checkFiles() error {
 	return errors.Join(append(errs, c.Server.Envoy.CheckFiles())...)
 }
 
-// Warnings says what is allowed and unsafe.
+// Warnings says in one line each what the configuration allows although it is
+// unsafe, or most likely not what was meant. None of it keeps the service from
+// starting: there are systems that cannot do without, and people who know.
 func (c *Config) Warnings() []string {
 	var all []string
 	for n, i := range c.Issuers {

@@ -36,7 +36,8 @@ type Config struct {
 	single bool // the file says auth, not issuers
 }
 
-// Server is the listeners.
+// Server is the two listeners: that for Envoy, and that for operators, which is apart
+// so that nobody who can reach the one can read the other.
 type Server struct {
 	Envoy        envoy.Config `key:",inline"`
 	AdminAddress string       `key:"admin_address" default:"127.0.0.1:9192" doc:"Health, metrics and status page, host:port; never the gRPC port."`

@@ -58,7 +58,8 @@ type Options struct {
 	Changed func(down bool)
 }
 
-// Verdict is how a call ended.
+// Verdict is what a call tells of the server, which is all that the Guard goes by: it
+// never sees what was asked, nor the answer. The zero value is a failure.
 type Verdict struct {
 	// Answered: the server did its work, whatever it said; an answer against what
 	// was asked is one, too, or clients could make an outage of it. False: it failed,

@@ -1,5 +1,9 @@
-// Package metrics holds the Prometheus metrics of docs/contract.md §7. Labels come
-// from closed sets only: reasons, results, configured issuers.
+// Package metrics counts what the rooms tell of, as the Prometheus metrics of
+// docs/contract.md §7. It decides nothing.
+//
+// Labels come from closed sets only, reasons, results and configured issuers: a
+// label that a request can choose would let anybody fill the memory of whoever
+// scrapes it.
 package metrics
 
 import (

@@ -105,7 +105,8 @@ func With(ctx context.Context) (context.Context, *Walk) {
 	return context.WithValue(ctx, key{}, w), w
 }
 
-// From returns the recorder of ctx, or nil.
+// From returns the recorder of ctx, or nil, on which every method may be called: who
+// records need not know whether somebody asked.
 func From(ctx context.Context) *Walk {
 	w, _ := ctx.Value(key{}).(*Walk)
 	return w
