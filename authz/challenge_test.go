@@ -31,7 +31,8 @@ func TestChallenge(t *testing.T) { // B-03…B-07
 
 func TestZeroDecisionDenies(t *testing.T) {
 	var d Decision
-	if d.Reason.Outcome() != Deny || d.Reason.String() != "internal" || Reason(200).Outcome() != Deny || Reason(200).Status() != 500 {
+	if d.Reason.Outcome() != Deny || d.Reason.String() != "internal" || Reason(200).Outcome() != Deny ||
+		Reason(200).Status() != 500 {
 		t.Errorf("got %v", d.Reason)
 	}
 }

@@ -47,7 +47,8 @@ func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
 		if got != want {
 			t.Errorf("%s: got %q, want %q", claim, got, want)
 		}
-		if slices.Contains(remove, "x-h") == (want != "") || !slices.Contains(remove, "authorization") || !slices.Contains(remove, "x_h") {
+		if slices.Contains(remove, "x-h") == (want != "") || !slices.Contains(remove, "authorization") ||
+			!slices.Contains(remove, "x_h") {
 			t.Errorf("%s: removes %v", claim, remove) // E-02, E-03
 		}
 	}
@@ -63,7 +64,9 @@ func TestChangesDoNotShare(t *testing.T) {
 }
 
 func TestHeaderNames(t *testing.T) { // docs/contract.md §2
-	for _, name := range []string{"x-auth-sub", "X-User", "x_user", "x-forwarded-user", "x-forwarded-email", "tenant", "a-b-c-d-e-f"} {
+	for _, name := range []string{
+		"x-auth-sub", "X-User", "x_user", "x-forwarded-user", "x-forwarded-email", "tenant", "a-b-c-d-e-f",
+	} {
 		if err := checkHeaderName(name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

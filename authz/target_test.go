@@ -148,7 +148,8 @@ func TestConditionsTellNoClaims(t *testing.T) {
 			c.Rules = []authz.Rule{{Name: "w", Match: &authz.Match{Paths: []string{"/**"}}, When: when}}
 		})
 		d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: "/x", Authorization: token})
-		if d.Reason != authz.Forbidden || d.Err == nil || strings.Contains(d.Err.Error(), "hunter2") || strings.Contains(d.Err.Error(), "missing ==") {
+		if d.Reason != authz.Forbidden || d.Err == nil || strings.Contains(d.Err.Error(), "hunter2") ||
+			strings.Contains(d.Err.Error(), "missing ==") {
 			t.Errorf("%s: got %s, %v", when, d.Reason, d.Err)
 		}
 	}

@@ -59,7 +59,8 @@ func TestCaseWarnings(t *testing.T) {
 		}
 		for i, want := range tc.want {
 			at, instead, _ := strings.Cut(want, ": ")
-			if !strings.HasPrefix(got[i], at+": ") || !strings.Contains(got[i], instead) || !strings.Contains(got[i], "match.ignore_case: true") {
+			if !strings.HasPrefix(got[i], at+": ") || !strings.Contains(got[i], instead) ||
+				!strings.Contains(got[i], "match.ignore_case: true") {
 				t.Errorf("%s: got %s, want %s", name, got[i], want)
 			}
 		}

@@ -78,7 +78,8 @@ func TestWhen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if holds, err := c.holds(t.Context(), r, "api.example.com", "/p", token); holds || err == nil || !strings.Contains(err.Error(), "cost") {
+	if holds, err := c.holds(t.Context(), r, "api.example.com", "/p", token); holds || err == nil ||
+		!strings.Contains(err.Error(), "cost") {
 		t.Errorf("an expensive expression: got %v, %v; want the cost limit", holds, err)
 	}
 }

@@ -368,7 +368,8 @@ func TestSilenceLeadsOn(t *testing.T) { // D-07: bounded by the timeout of each 
 	s := server(t, cfg, Options{})
 	began := time.Now()
 	_, err := s.refreshMetadata(t.Context())
-	if err == nil || !strings.Contains(err.Error(), oauthPath+": no answer within 100ms") || !strings.Contains(err.Error(), openidPath+": got status 404") {
+	if err == nil || !strings.Contains(err.Error(), oauthPath+": no answer within 100ms") ||
+		!strings.Contains(err.Error(), openidPath+": got status 404") {
 		t.Errorf("got %v, want both candidates named", err)
 	}
 	if took := time.Since(began); took > 2*time.Second {
@@ -411,11 +412,13 @@ func TestMetadataURL(t *testing.T) {
 	cfg := as.config()
 	cfg.MetadataURL = as.URL + "/inside"
 	s := server(t, cfg, Options{})
-	if _, err := s.refreshMetadata(t.Context()); err == nil || !strings.Contains(err.Error(), "/inside: got status 404, want 200 (jwks_uri would do without)") {
+	if _, err := s.refreshMetadata(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), "/inside: got status 404, want 200 (jwks_uri would do without)") {
 		t.Errorf("got %v, want a failure there", err)
 	}
 	as.set("/inside", 200, jsonKind, evil)
-	if _, err := s.refreshMetadata(t.Context()); err == nil || !strings.Contains(err.Error(), `got issuer "https://evil.example"`) {
+	if _, err := s.refreshMetadata(t.Context()); err == nil ||
+		!strings.Contains(err.Error(), `got issuer "https://evil.example"`) {
 		t.Errorf("got %v, want the other issuer refused (D-05)", err)
 	}
 	as.set("/inside", 200, jsonKind, good)
@@ -433,7 +436,10 @@ func TestMetadataURL(t *testing.T) {
 func TestIssuerIsAnIdentifierWhereNothingIsDiscovered(t *testing.T) {
 	as := newAS(t)
 	as.publish(key(t, "a"))
-	for _, issuer := range []string{"accounts.google.com", "http://adfs.example.com/adfs/services/trust", "urn:example:as", "https://as?tenant=1#"} {
+	for _, issuer := range []string{
+		"accounts.google.com", "http://adfs.example.com/adfs/services/trust", "urn:example:as",
+		"https://as?tenant=1#",
+	} {
 		cfg := as.config()
 		cfg.Issuer, cfg.JWKSURI = issuer, as.URL+"/jwks"
 		if err := cfg.Validate(); err != nil {

@@ -128,7 +128,10 @@ func TestWhichKeysAreUsable(t *testing.T) { // J-10
 func TestOneBadKeyLosesNothingElse(t *testing.T) { // A-08
 	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	good := raw(t, ec.Public(), nil)
-	for _, bad := range []string{`{}`, `null`, `5`, `{"kty":"EC","kty":"EC"}`, `{"kty":"RSA","n":"!","e":"AQAB"}`, "{\"kty\":\"\xff\"}", `[[[]]]`} {
+	for _, bad := range []string{
+		`{}`, `null`, `5`, `{"kty":"EC","kty":"EC"}`, `{"kty":"RSA","n":"!","e":"AQAB"}`, "{\"kty\":\"\xff\"}",
+		`[[[]]]`,
+	} {
 		keys, err := parseKeySet([]byte(`{"keys":[` + bad + `,` + good + `],"more":1}`))
 		if err != nil || len(keys.usable) != 1 || keys.skipped == nil {
 			t.Errorf("%s: got %d keys, %v, %v; want the good one", bad, len(keys.usable), keys.skipped, err)

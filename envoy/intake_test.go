@@ -92,7 +92,8 @@ func TestNoRoomIsADeny(t *testing.T) {
 	s := &stream{ctx: ctx}
 	began := time.Now()
 	err := in.serve(NewServer(Observer{}, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil))), s)
-	if err != nil || s.read || s.answer.GetStatus().GetCode() == 0 || s.answer.GetDeniedResponse().GetStatus().GetCode() != 503 {
+	if err != nil || s.read || s.answer.GetStatus().GetCode() == 0 ||
+		s.answer.GetDeniedResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("got %v, read %v, answer %v; want a 503 without reading", err, s.read, s.answer)
 	}
 	if took := time.Since(began); took < 200*time.Millisecond || ctx.Err() != nil {

@@ -58,7 +58,8 @@ func checkWire(response *authv3.CheckResponse) error { // E-09: what is no UTF-8
 }
 
 func TestZeroDecisionIsADeny(t *testing.T) {
-	if r := respond(authz.Decision{}); r.Status.Code == 0 || r.GetDeniedResponse().Status.Code != http.StatusInternalServerError {
+	if r := respond(authz.Decision{}); r.Status.Code == 0 ||
+		r.GetDeniedResponse().Status.Code != http.StatusInternalServerError {
 		t.Errorf("got %v", r)
 	}
 }
@@ -105,7 +106,8 @@ func TestDecode(t *testing.T) { // E-05
 		}
 	}
 	r := decode(raw("x-request-id", strings.Repeat("x", 500), "mcp-name", "a", "mcp-name", "b"))
-	if value, _ := r.Header("mcp-name"); value != "a,b" || len(r.ID) != maxRequestID || r.Path != "/p?q" || r.Method != "GET" {
+	if value, _ := r.Header("mcp-name"); value != "a,b" || len(r.ID) != maxRequestID || r.Path != "/p?q" ||
+		r.Method != "GET" {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -194,7 +196,10 @@ func TestLogLines(t *testing.T) { // docs/contract.md §8
 			t.Fatal(err)
 		}
 		line := logged.String()
-		for _, want := range []string{`"level":"` + level + `"`, `"reason":"` + reason.String() + `"`, `"issuer":"i"`, `"rule":"r"`, `"request_id":"id-1"`, `"duration_ms":`} {
+		for _, want := range []string{
+			`"level":"` + level + `"`, `"reason":"` + reason.String() + `"`, `"issuer":"i"`, `"rule":"r"`,
+			`"request_id":"id-1"`, `"duration_ms":`,
+		} {
 			if !strings.Contains(line, want) {
 				t.Errorf("%s: got %s, want %s", reason, line, want)
 			}

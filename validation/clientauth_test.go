@@ -149,7 +149,10 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []string{string(encoded), fmt.Sprint(c), fmt.Sprintf("%v %+v %#v %s %x %q", c, c, c, c.ClientSecret, c.ClientSecret, c.ClientSecret)} {
+	for _, s := range []string{
+		string(encoded), fmt.Sprint(c),
+		fmt.Sprintf("%v %+v %#v %s %x %q", c, c, c, c.ClientSecret, c.ClientSecret, c.ClientSecret),
+	} {
 		for _, leak := range []string{"s3cret", fmt.Sprintf("%x", "s3cret")} {
 			if contains(s, leak) {
 				t.Errorf("%q leaks the secret", s)

@@ -490,7 +490,9 @@ func TestConfigOfMarks(t *testing.T) {
 		IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"},
 		RequestTimeout: time.Second, RequireTokenType: true,
 	}
-	for kind, ok := range map[string]bool{"compatible": true, "rfc9068": true, "any": true, "": false, "ANY": false, "all": false} {
+	for kind, ok := range map[string]bool{
+		"compatible": true, "rfc9068": true, "any": true, "": false, "ANY": false, "all": false,
+	} {
 		base.AccessTokenType = kind
 		if err := base.Validate(); (err == nil) != ok {
 			t.Errorf("access_token_type %q: got %v", kind, err)

@@ -119,7 +119,8 @@ func (b *bench) want(t *testing.T, token string, want error) *validation.Token {
 func TestJWT(t *testing.T) {
 	b := newBench(t, nil)
 	token := b.want(t, b.as.JWT(claims{"sub": "alice", "aud": "api", "azp": "app", "scope": "read write"}), nil)
-	if token.Subject != "alice" || token.ClientID != "app" || strings.Join(token.Scopes, ",") != "read,write" || !token.JWT || token.Audience[0] != "api" {
+	if token.Subject != "alice" || token.ClientID != "app" || strings.Join(token.Scopes, ",") != "read,write" ||
+		!token.JWT || token.Audience[0] != "api" {
 		t.Errorf("got %+v", token)
 	}
 }
@@ -255,7 +256,8 @@ func TestIntrospection(t *testing.T) {
 	b.as.Revoke(opaque) // I-13: refused within the TTL
 	b.pass(61 * time.Second)
 	b.want(t, opaque, validation.ErrInactive)
-	if b.cache["introspection hit"] != 10 || b.cache["negative hit"] != 1 || b.result["active"] != 1 || b.result["inactive"] != 2 {
+	if b.cache["introspection hit"] != 10 || b.cache["negative hit"] != 1 || b.result["active"] != 1 ||
+		b.result["inactive"] != 2 {
 		t.Errorf("got %v %v", b.cache, b.result)
 	}
 }
@@ -505,7 +507,9 @@ func TestChoose(t *testing.T) { // J-13, A-04
 
 func BenchmarkValidate(b *testing.B) {
 	bench := newBench(b, nil)
-	for name, token := range map[string]string{"jwt": bench.as.JWT(claims{"sub": "alice", "scope": "read"}), "opaque": bench.as.Opaque("", nil)} {
+	for name, token := range map[string]string{
+		"jwt": bench.as.JWT(claims{"sub": "alice", "scope": "read"}), "opaque": bench.as.Opaque("", nil),
+	} {
 		b.Run("cached/"+name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -34,14 +34,17 @@ func TestParseRefuses(t *testing.T) {
 		"", "MiB", "-1", "+1", "-1MiB", "1.5GiB", "1e9", "0x10", "1_000", " 1", "1 MiB", "1mib", "1MB", "1M", "1Mi", "1B", "1MiBMiB",
 		"9223372036854775808", "8388608TiB", "99999999999999999999",
 	} {
-		if got, err := bytesize.Parse(s); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("got %q, want a size like", s)) {
+		if got, err := bytesize.Parse(s); err == nil ||
+			!strings.Contains(err.Error(), fmt.Sprintf("got %q, want a size like", s)) {
 			t.Errorf("%q: got %d, %v", s, got, err)
 		}
 	}
 }
 
 func TestString(t *testing.T) {
-	for size, want := range map[bytesize.Size]string{0: "0", 1: "1", 1536: "1536", 2048: "2KiB", 256 << 20: "256MiB", 3 << 30: "3GiB", -1: "-1"} {
+	for size, want := range map[bytesize.Size]string{
+		0: "0", 1: "1", 1536: "1536", 2048: "2KiB", 256 << 20: "256MiB", 3 << 30: "3GiB", -1: "-1",
+	} {
 		if got := size.String(); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}

@@ -63,7 +63,8 @@ func TestFormatsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if i := want.Issuers[0]; i.Validation.ClientSecret.Reveal() != "s3$cret${X}" || i.Authz.Audience[0] != "mcp-proxy" || i.Authz.ClockSkew != 30*time.Second {
+	if i := want.Issuers[0]; i.Validation.ClientSecret.Reveal() != "s3$cret${X}" ||
+		i.Authz.Audience[0] != "mcp-proxy" || i.Authz.ClockSkew != 30*time.Second {
 		t.Errorf("got %+v", i)
 	}
 	const mark = "\uFEFF"
@@ -137,7 +138,8 @@ func TestEveryKey(t *testing.T) {
 	if got := c.Issuers[0].Validation.Cache.MaxEntries; got != 5 {
 		t.Errorf("got %d entries for each of two issuers, want 5", got)
 	}
-	if d := c.Issuers[1].Discovery; d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour || d.MetadataURL != "https://b.internal/metadata" {
+	if d := c.Issuers[1].Discovery; d.NeedKeys || !d.NeedIntrospection || d.MaxStale != time.Hour ||
+		d.MetadataURL != "https://b.internal/metadata" {
 		t.Errorf("got %+v", d)
 	}
 	if len(c.Warnings()) != 3 {
@@ -213,7 +215,8 @@ resources: [{resource: "https://a.example.com/mcp"}]
 	if i := got.Issuers[0]; i.ClockSkew != 7*time.Second || !i.Introspects {
 		t.Errorf("got %+v", i)
 	}
-	if got.EncodedSlashes != "literal" || got.AmbiguousPaths != "refuse" || !got.Rules[0].Match.IgnoreCase || got.Rules[2].Match != nil {
+	if got.EncodedSlashes != "literal" || got.AmbiguousPaths != "refuse" || !got.Rules[0].Match.IgnoreCase ||
+		got.Rules[2].Match != nil {
 		t.Errorf("got %+v", got)
 	}
 	want := []string{"auth.audience: tokens for", "rules[1]: a path of this rule in another case"}

@@ -194,7 +194,8 @@ func TestExcerpts(t *testing.T) {
 				got := m.Excerpt + "\n" + strings.Repeat(" ", m.Caret) + "^"
 				shown += got + "\n"
 				key := m.Path[strings.LastIndexByte(m.Path, '.')+1:]
-				if at := []rune(m.Excerpt); name == "long line" && m.Path != "auth" && !strings.HasPrefix(strings.Trim(string(at[m.Caret:]), `"`), key) {
+				if at := []rune(m.Excerpt); name == "long line" && m.Path != "auth" &&
+					!strings.HasPrefix(strings.Trim(string(at[m.Caret:]), `"`), key) {
 					t.Errorf("%s: the caret stands before %q", m.Path, string(at[m.Caret:]))
 				}
 			}

@@ -16,7 +16,8 @@ func TestTokenTypeKeys(t *testing.T) {
 	if v := c.Issuers[0].Validation; v.AccessTokenType != "any" || !v.RequireTokenType {
 		t.Errorf("got %q and %v, want any and true", v.AccessTokenType, v.RequireTokenType)
 	}
-	if c, err = load(t, "a.yaml", "auth: {issuer: https://as.example, audience: api}\n"); err != nil || c.Issuers[0].Validation.RequireTokenType {
+	if c, err = load(t, "a.yaml", "auth: {issuer: https://as.example, audience: api}\n"); err != nil ||
+		c.Issuers[0].Validation.RequireTokenType {
 		t.Errorf("got %v, want require_token_type false by default", err)
 	}
 	for kind, require := range map[string]string{"all": "true", "any": "1"} {

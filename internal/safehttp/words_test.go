@@ -18,7 +18,8 @@ func TestShort(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	}
-	if err := Short(context.DeadlineExceeded, time.Second); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1s") {
+	if err := Short(context.DeadlineExceeded, time.Second); !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), "1s") {
 		t.Errorf("got %v", err)
 	}
 	plain := errors.New("connection refused")

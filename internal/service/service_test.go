@@ -244,7 +244,10 @@ func TestIssuerThatIsNoURL(t *testing.T) {
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, issuer := range []string{"accounts.google.com", "https://accounts.google.com", "http://adfs.example.com/adfs/services/trust", "urn:example:as"} {
+	for _, issuer := range []string{
+		"accounts.google.com", "https://accounts.google.com", "http://adfs.example.com/adfs/services/trust",
+		"urn:example:as",
+	} {
 		cfg := configurationOf(t, issuer, "client_id: gate, client_auth_method: private_key_jwt, client_key_file: '"+file+
 			"', jwks_uri: '"+as.URL()+devissuer.PathJWKS+"', introspection_endpoint: '"+asked.URL+"/?iss="+url.QueryEscape(issuer)+"'", "")
 		svc := newService(t, cfg)

@@ -73,7 +73,8 @@ func TestChangeIsTakenWhenItHasSettled(t *testing.T) {
 			t.Fatalf("got %q without a change", taken)
 		}
 		w.write("two")
-		if taken, after := w.run(time.Minute); taken != "two" || after < livefile.Settle || after > 5*time.Second-watchInterval {
+		if taken, after := w.run(time.Minute); taken != "two" || after < livefile.Settle ||
+			after > 5*time.Second-watchInterval {
 			t.Errorf("got %q after %s, want two after 1 s to 3 s", taken, after)
 		}
 	})

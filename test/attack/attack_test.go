@@ -250,7 +250,8 @@ func TestAttacks(t *testing.T) {
 		t.Errorf("the attacks caused %d fetches of the keys (J-27)", calls-1)
 	}
 	f.expect(t, harness.Check("GET", "api.example.com", "/", map[string]string{"authorization": bearer(good)}, nil), "allowed")
-	if logs := f.service.String(); strings.Contains(logs, parts[1]) || strings.Contains(logs, "s3cret") || strings.Contains(logs, "never-issued") {
+	if logs := f.service.String(); strings.Contains(logs, parts[1]) || strings.Contains(logs, "s3cret") ||
+		strings.Contains(logs, "never-issued") {
 		t.Error("a token or a secret is in the logs (§8)")
 	}
 }

@@ -35,7 +35,8 @@ func TestOneCallForOneToken(t *testing.T) { // I-24
 	var right atomic.Int64
 	many(500, 500, func(int) {
 		_, response, err := harness.Ask(t.Context(), client, "/", "Bearer "+token)
-		if err == nil && response.GetDynamicMetadata().GetFields()["sub"].GetStringValue() == "alice" && harness.Allowed(response) {
+		if err == nil && response.GetDynamicMetadata().GetFields()["sub"].GetStringValue() == "alice" &&
+			harness.Allowed(response) {
 			right.Add(1)
 		}
 	})
@@ -59,7 +60,8 @@ func TestFloodOfJunkTokens(t *testing.T) { // J-27, L-05
 			want = "unknown_key"
 			token = devissuer.Sign(key, map[string]any{"kid": fmt.Sprint("random-", i)}, claims{"iss": issuer.URL(), "aud": "api", "exp": time.Now().Unix() + 60})
 		}
-		if reason, _, err := harness.Ask(t.Context(), client, "/", "Bearer "+token); err != nil || reason != want && reason != "malformed_token" {
+		if reason, _, err := harness.Ask(t.Context(), client, "/", "Bearer "+token); err != nil ||
+			reason != want && reason != "malformed_token" {
 			t.Errorf("got %s, %v; want %s", reason, err, want)
 		}
 		if i%100 == 0 {

@@ -80,7 +80,8 @@ func TestLargeChecksAreBounded(t *testing.T) {
 	if most > chartLimit || allowed.Load() < 300 {
 		t.Errorf("%d allowed, at most %d MiB resident, want at most %d", allowed.Load(), most>>20, chartLimit>>20)
 	}
-	if reason, _, err := harness.Ask(t.Context(), service.Client(t), "/", large["authorization"]); err != nil || reason != "allowed" {
+	if reason, _, err := harness.Ask(t.Context(), service.Client(t), "/", large["authorization"]); err != nil ||
+		reason != "allowed" {
 		t.Errorf("after it: got %s, %v", reason, err)
 	}
 }

@@ -144,7 +144,8 @@ func (s *site) recovered(t *testing.T, what string) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for in := 0; in < 5; {
-		if s.ask(s.issuer.JWT(claims{"aud": "api"})) == "allowed" && s.ask(s.issuer.Opaque("", claims{"aud": "api"})) == "allowed" {
+		if s.ask(s.issuer.JWT(claims{"aud": "api"})) == "allowed" &&
+			s.ask(s.issuer.Opaque("", claims{"aud": "api"})) == "allowed" {
 			in++
 			continue
 		}

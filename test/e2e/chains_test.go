@@ -21,7 +21,9 @@ func TestEveryBootstrapIsValid(t *testing.T) {
 	for name, content := range map[string][]byte{"tls.crt": chain, "tls.key": key, "ca.crt": ca.pem} {
 		write(t, dir, name, content)
 	}
-	for _, name := range []string{"minimal.yaml", "envoy.yaml", "routes.yaml", "mcp.yaml", "mutual-tls.yaml", "unix-socket.yaml"} {
+	for _, name := range []string{
+		"minimal.yaml", "envoy.yaml", "routes.yaml", "mcp.yaml", "mutual-tls.yaml", "unix-socket.yaml",
+	} {
 		file, err := chains.File(name)
 		if err != nil {
 			t.Fatal(err)

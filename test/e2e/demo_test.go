@@ -29,7 +29,8 @@ func TestTwoDemosAtOnce(t *testing.T) {
 	if len(urls) != 2 || urls[""] {
 		t.Errorf("got %v, want two addresses", urls)
 	}
-	if checked := harness.Run(t, env, harness.Binary(t), "demo", "--check"); !ended(checked) || !strings.Contains(checked.String(), "spoofed") {
+	if checked := harness.Run(t, env, harness.Binary(t), "demo", "--check"); !ended(checked) ||
+		!strings.Contains(checked.String(), "spoofed") {
 		t.Errorf("a third one: %s", checked)
 	}
 	for _, d := range demos {

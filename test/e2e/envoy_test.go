@@ -108,13 +108,15 @@ func TestDecisionsAsTheClientSeesThem(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			resp, body := s.get(t, tc.path, tc.headers)
 			seen := s.upstream.Take()
-			if resp.StatusCode != tc.status || resp.Header.Get("WWW-Authenticate") != tc.challenge || tc.body != "" && body != tc.body {
+			if resp.StatusCode != tc.status || resp.Header.Get("WWW-Authenticate") != tc.challenge ||
+				tc.body != "" && body != tc.body {
 				t.Errorf("got %d\n%s\n%s", resp.StatusCode, resp.Header.Get("WWW-Authenticate"), body)
 			}
 			if want := map[bool]int{true: 1}[tc.status == 200]; len(seen) != want {
 				t.Errorf("the upstream got %d requests, want %d", len(seen), want)
 			}
-			if tc.status != 200 && (resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Content-Type") != "application/json") {
+			if tc.status != 200 &&
+				(resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Content-Type") != "application/json") {
 				t.Errorf("got headers %v", resp.Header)
 			}
 		})
@@ -204,7 +206,8 @@ func TestIdentityHeaders(t *testing.T) { // docs/contract.md §5
 		t.Fatalf("got %d requests", len(seen))
 	}
 	h := seen[0].Header
-	if h.Get("X-Auth-Sub") != "%C3%A4%0D%0Ax-admin: 1" || h.Get("X-Auth-Scope") != "read write" || h.Get("X-Auth-Client-Id") != "app" || h.Get("X-Admin") != "" {
+	if h.Get("X-Auth-Sub") != "%C3%A4%0D%0Ax-admin: 1" || h.Get("X-Auth-Scope") != "read write" ||
+		h.Get("X-Auth-Client-Id") != "app" || h.Get("X-Admin") != "" {
 		t.Errorf("got %v", h)
 	}
 }

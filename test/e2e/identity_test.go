@@ -74,7 +74,8 @@ func TestHeaderThatTheChainDoesNotKnow(t *testing.T) {
 			for _, tc := range tests {
 				resp, _ := s.get(t, tc.path, forged(token(s, tc.path, tc.email)))
 				seen := s.upstream.Take()
-				if resp.StatusCode != 200 || len(seen) != 1 || strings.Join(seen[0].Header.Values("X-Auth-Email"), ",") != tc.email {
+				if resp.StatusCode != 200 || len(seen) != 1 ||
+					strings.Join(seen[0].Header.Values("X-Auth-Email"), ",") != tc.email {
 					t.Errorf("%s: got %d, %d requests, want x-auth-email %q", tc.name, resp.StatusCode, len(seen), tc.email)
 				}
 			}

@@ -169,7 +169,8 @@ func TestMCPScopesPerTool(t *testing.T) { // M-15
 		if got != tc.want {
 			t.Errorf("%s: got %d %s, want %d", name, got, challenge, tc.want)
 		}
-		if got == 403 && (!strings.Contains(challenge, `scope="mcp:read mcp:write"`) || !strings.Contains(challenge, `resource_metadata="`)) {
+		if got == 403 &&
+			(!strings.Contains(challenge, `scope="mcp:read mcp:write"`) || !strings.Contains(challenge, `resource_metadata="`)) {
 			t.Errorf("%s: got challenge %s (B-06)", name, challenge)
 		}
 	}

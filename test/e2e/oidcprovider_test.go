@@ -136,7 +136,8 @@ func TestStartedBeforeItsAuthorizationServer(t *testing.T) { // D-15
 	service := harness.Serve(t, p.config("both"))
 	service.Wait(t, "http://"+service.Admin+"/readyz", http.StatusServiceUnavailable)
 	client := service.Client(t)
-	if reason, response, err := harness.Ask(t.Context(), client, "/", "Bearer x"); err != nil || reason != "unavailable" || response.GetDeniedResponse().GetStatus().GetCode() != 503 {
+	if reason, response, err := harness.Ask(t.Context(), client, "/", "Bearer x"); err != nil ||
+		reason != "unavailable" || response.GetDeniedResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("got %s, %v", reason, err)
 	}
 	p, process := newProvider(t, address)

@@ -85,7 +85,10 @@ func TestMetricNames(t *testing.T) {
 		t.Errorf("the breaker is open after 30 failures: got %v", got)
 	}
 	all := page(t, service, "/metrics", 200)
-	for _, name := range []string{"bearergate_jwks_last_success_timestamp_seconds" + of + "}", `bearergate_build_info{commit="unknown",go_version="go1.`, "go_goroutines", "process_resident_memory_bytes"} {
+	for _, name := range []string{
+		"bearergate_jwks_last_success_timestamp_seconds" + of + "}",
+		`bearergate_build_info{commit="unknown",go_version="go1.`, "go_goroutines", "process_resident_memory_bytes",
+	} {
 		if !strings.Contains(all, name) {
 			t.Errorf("no series %s", name)
 		}

@@ -203,7 +203,10 @@ var lenient = [][]string{
 // tricky are paths that someone may read as something else.
 func tricky() []string {
 	paths := []string{"/public/x", "/public", "/public/", "/publicx", "/Public/x", "/x/public", "/public?x", "/%70ublic/x", "/publi%63/x"}
-	for _, up := range []string{"..", "%2e%2e", "%2E.", ".%2e", "..;", "..;x=y", "%2e%2e;", "..%00", "..%20", "%252e%252e", "..%c0%af", "．．", "%ef%bc%8e%ef%bc%8e", "..."} {
+	for _, up := range []string{
+		"..", "%2e%2e", "%2E.", ".%2e", "..;", "..;x=y", "%2e%2e;", "..%00", "..%20", "%252e%252e", "..%c0%af", "．．",
+		"%ef%bc%8e%ef%bc%8e", "...",
+	} {
 		for _, slash := range []string{"/", "//", "%2f", "%2F", "%5c", "\\", "%252f", "/./", "/%2e/"} {
 			paths = append(paths, "/public"+slash+up+slash+"admin", "/public/x"+slash+up+"/"+up+slash+"admin", slash+"public"+slash+"x", "/admin"+slash+up+slash+"public/x")
 		}
@@ -320,7 +323,8 @@ func behindAddress(t *testing.T, address string, changes ...string) *stage {
 
 func TestWebSocketUpgrade(t *testing.T) {
 	s := behind(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("X-Auth-Sub") != "alice" || r.Header.Get("Authorization") != "" {
+		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("X-Auth-Sub") != "alice" ||
+			r.Header.Get("Authorization") != "" {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}

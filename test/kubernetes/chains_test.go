@@ -84,7 +84,8 @@ func meshProvider(t *testing.T, text string) string {
 	}
 	provider := config.GetExtensionProviders()[0]
 	grpc := provider.GetEnvoyExtAuthzGrpc()
-	if grpc.GetFailOpen() || grpc.GetClearRouteCache() || grpc.GetStatusOnError() != "503" || grpc.GetTimeout().AsDuration() > 5e9 || grpc.GetTimeout().AsDuration() == 0 {
+	if grpc.GetFailOpen() || grpc.GetClearRouteCache() || grpc.GetStatusOnError() != "503" ||
+		grpc.GetTimeout().AsDuration() > 5e9 || grpc.GetTimeout().AsDuration() == 0 {
 		t.Errorf("got %v, want one that fails closed, soon, with 503", grpc)
 	}
 	if grpc.GetPort() != 9191 || !strings.Contains(grpc.GetService(), "bearergate.") {
@@ -100,7 +101,8 @@ func customPolicy(t *testing.T, all []any) *security.AuthorizationPolicy {
 	t.Helper()
 	for _, o := range all {
 		if i, ok := o.(*istioObject); ok {
-			if p, ok := i.Spec.message.(*security.AuthorizationPolicy); ok && p.GetAction() == security.AuthorizationPolicy_CUSTOM {
+			if p, ok := i.Spec.message.(*security.AuthorizationPolicy); ok &&
+				p.GetAction() == security.AuthorizationPolicy_CUSTOM {
 				return p
 			}
 		}
@@ -218,10 +220,12 @@ func extAuthz(t *testing.T, text string) *extauthzv3.ExtAuthz {
 	if rules := config.GetDecoderHeaderMutationRules(); rules != nil && !rules.GetDisallowIsError().GetValue() {
 		t.Error("a change that is not allowed is passed over, and the client's header with it")
 	}
-	if patterns := config.GetAllowedHeaders().GetPatterns(); len(patterns) != 3 || patterns[0].GetExact() != "authorization" {
+	if patterns := config.GetAllowedHeaders().GetPatterns(); len(patterns) != 3 ||
+		patterns[0].GetExact() != "authorization" {
 		t.Errorf("got allowed headers %v", patterns)
 	}
-	if config.GetFailureModeAllow() || config.GetStatusOnError().GetCode() != 503 || !config.GetEncodeRawHeaders() || !config.GetValidateMutations() {
+	if config.GetFailureModeAllow() || config.GetStatusOnError().GetCode() != 503 ||
+		!config.GetEncodeRawHeaders() || !config.GetValidateMutations() {
 		t.Errorf("got %v, want one that fails closed", config)
 	}
 	return config

@@ -176,7 +176,9 @@ func TestEveryObjectDecodesStrictly(t *testing.T) {
 			}
 		})
 	}
-	for _, kind := range []string{"Certificate", "PrometheusRule", "SecurityPolicy", "NetworkPolicy", "HorizontalPodAutoscaler"} {
+	for _, kind := range []string{
+		"Certificate", "PrometheusRule", "SecurityPolicy", "NetworkPolicy", "HorizontalPodAutoscaler",
+	} {
 		if !kinds[kind] {
 			t.Errorf("%s: rendered by no value set", kind)
 		}

@@ -69,7 +69,9 @@ func checkQuery(query string) error {
 }
 
 func TestCheckQuery(t *testing.T) {
-	for _, query := range []string{"sum(", "up", `bearergate_checks_total{result="a"}`, "sum by (issuer) (bearergate_cache_entries)"} {
+	for _, query := range []string{
+		"sum(", "up", `bearergate_checks_total{result="a"}`, "sum by (issuer) (bearergate_cache_entries)",
+	} {
 		if checkQuery(query) == nil {
 			t.Errorf("%s: got no error", query)
 		}
@@ -91,7 +93,9 @@ func TestAlerts(t *testing.T) {
 			checkAnnotation(t, r.Alert+" "+name, text)
 		}
 	}
-	for _, name := range []string{"Down", "UnavailableDecisions", "ErrorRate", "IssuerNotReady", "KeysStale", "ConfigReloadFailed", "Latency"} {
+	for _, name := range []string{
+		"Down", "UnavailableDecisions", "ErrorRate", "IssuerNotReady", "KeysStale", "ConfigReloadFailed", "Latency",
+	} {
 		if _, ok := alerts["Bearergate"+name]; !ok {
 			t.Errorf("got %v, want %s", slices.Sorted(maps.Keys(alerts)), name)
 		}

@@ -123,7 +123,9 @@ func examples(t *testing.T) map[string]any {
 func TestAcceptsEveryExample(t *testing.T) {
 	compiled, _ := schema(t)
 	all := examples(t)
-	for _, known := range []string{"README.md", "mcp-bearergate.yaml", "keycloak.yaml", "authorization-servers.md", "compose/bearergate.yaml"} {
+	for _, known := range []string{
+		"README.md", "mcp-bearergate.yaml", "keycloak.yaml", "authorization-servers.md", "compose/bearergate.yaml",
+	} {
 		found := false
 		for at := range all {
 			found = found || strings.Contains(at, known)
