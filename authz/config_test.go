@@ -10,7 +10,11 @@ import (
 
 func TestConfigMistakes(t *testing.T) {
 	good := func() Config {
-		return Config{Realm: "r", DefaultAccess: "token", Issuers: []IssuerConfig{{Issuer: "https://as", Audience: []string{"api"}}}, Headers: map[string]string{"x-auth-sub": "sub"}}
+		return Config{
+			Realm: "r", DefaultAccess: "token",
+			Issuers: []IssuerConfig{{Issuer: "https://as", Audience: []string{"api"}}},
+			Headers: map[string]string{"x-auth-sub": "sub"},
+		}
 	}
 	if err := good().Validate(); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,10 @@ func newBench(t testing.TB) *bench {
 	for _, strategy := range []validation.Strategy{validation.StrategyBoth, validation.StrategyJWT} {
 		as, issuer := newIssuer(t, strategy)
 		issuers = append(issuers, issuer)
-		b.issuers = append(b.issuers, authz.IssuerConfig{Issuer: as.URL(), Audience: []string{"api"}, ClockSkew: 30 * time.Second, Introspects: strategy == validation.StrategyBoth})
+		b.issuers = append(b.issuers, authz.IssuerConfig{
+			Issuer: as.URL(), Audience: []string{"api"}, ClockSkew: 30 * time.Second,
+			Introspects: strategy == validation.StrategyBoth,
+		})
 		b.first, b.second = b.second, as
 	}
 	b.issuers[0].RequiredScopes = []string{"base"}
@@ -64,8 +67,9 @@ func newIssuer(t testing.TB, strategy validation.Strategy) (*devissuer.Issuer, *
 		t.Fatal(err)
 	}
 	issuer, err := validation.NewValidator(validation.Config{
-		Issuer: as.URL(), Strategy: strategy, ClientID: "gate", ClientAuthMethod: validation.AuthNone, IntrospectionResponse: validation.ResponseJSON,
-		Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible, RequestTimeout: time.Second, InsecureHTTP: true,
+		Issuer: as.URL(), Strategy: strategy, ClientID: "gate", ClientAuthMethod: validation.AuthNone,
+		IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"},
+		AccessTokenType: validation.TypeCompatible, RequestTimeout: time.Second, InsecureHTTP: true,
 		Cache: validation.CacheConfig{MaxEntries: 100, MaxBytes: 1 << 20, TTL: time.Minute},
 	}, validation.Options{Source: server, Client: client, Log: log})
 	if err != nil {
@@ -351,7 +355,9 @@ func TestConditionsOnPathsRefuseAmbiguousOnes(t *testing.T) {
 func TestOutageIsUnavailable(t *testing.T) { // I-11
 	b := newBench(t)
 	p := b.policy(t)
-	b.first.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Status: 503, Header: map[string]string{"Retry-After": "7"}})
+	b.first.Behave(devissuer.PathIntrospection, devissuer.Behaviour{
+		Status: 503, Header: map[string]string{"Retry-After": "7"},
+	})
 	d := p.Decide(t.Context(), authz.Request{Method: "GET", Path: "/x", Authorization: []string{"Bearer opaque"}})
 	if d.Reason != authz.Unavailable || d.Challenge != "" || d.RetryAfter != 7*time.Second {
 		t.Errorf("got %+v", d)
@@ -364,7 +370,10 @@ func TestDeadContextAllowsNothing(t *testing.T) { // A-15
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, path := range []string{"/x", "/healthz"} {
-		d := p.Decide(ctx, authz.Request{Method: "GET", Host: "api.example.com", Path: path, Authorization: []string{"Bearer " + b.first.JWT(claims{"aud": "api", "scope": "base"})}})
+		d := p.Decide(ctx, authz.Request{
+			Method: "GET", Host: "api.example.com", Path: path,
+			Authorization: []string{"Bearer " + b.first.JWT(claims{"aud": "api", "scope": "base"})},
+		})
 		if d.Reason != authz.Unavailable {
 			t.Errorf("%s: got %s, want unavailable", path, d.Reason)
 		}
@@ -373,7 +382,9 @@ func TestDeadContextAllowsNothing(t *testing.T) { // A-15
 
 func TestDocument(t *testing.T) { // M-01…M-04
 	b := newBench(t)
-	d := b.policy(t).Decide(t.Context(), authz.Request{Method: "GET", Host: "mcp.example.com", Path: "/.well-known/oauth-protected-resource/mcp"})
+	d := b.policy(t).Decide(t.Context(), authz.Request{
+		Method: "GET", Host: "mcp.example.com", Path: "/.well-known/oauth-protected-resource/mcp",
+	})
 	want := `{"resource":"https://mcp.example.com/mcp","authorization_servers":["` + b.first.URL() + `","` + b.second.URL() + `"],"scopes_supported":["mcp:read","offline_access"],"bearer_methods_supported":["header"]}`
 	if string(d.Document) != want || d.Header.Get("Access-Control-Allow-Origin") != "*" || d.Reason.Status() != 200 {
 		t.Errorf("got %s %v", d.Document, d.Header)

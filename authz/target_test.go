@@ -83,7 +83,10 @@ func TestEncodedSlashes(t *testing.T) {
 // TestHostsThatEnvoyReadsOtherwise are refused where somebody looks at hosts.
 func TestHostsThatEnvoyReadsOtherwise(t *testing.T) {
 	b := newBench(t)
-	hosts := []string{"public.example.com.", "public.example.com:", "public.example.com:evil.com", "x@public.example.com", "public.example.com.:80", "public.example.com\x7f", "public.example.com "}
+	hosts := []string{
+		"public.example.com.", "public.example.com:", "public.example.com:evil.com", "x@public.example.com",
+		"public.example.com.:80", "public.example.com\x7f", "public.example.com ",
+	}
 	for name, change := range map[string]func(*authz.Config){
 		"rule": func(c *authz.Config) {
 			c.Rules = []authz.Rule{{Name: "p", Match: &authz.Match{Hosts: []string{"public.example.com"}}, Access: "public"}}
@@ -102,7 +105,9 @@ func TestHostsThatEnvoyReadsOtherwise(t *testing.T) {
 				t.Errorf("%s, %s: got %s, want bad_request", name, host, d.Reason)
 			}
 		}
-		if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "Public.example.com:8443", Path: "/x"}); d.Reason != authz.Public {
+		if d := p.Decide(t.Context(), authz.Request{
+			Method: "GET", Host: "Public.example.com:8443", Path: "/x",
+		}); d.Reason != authz.Public {
 			t.Errorf("%s: got %s, want public", name, d.Reason)
 		}
 	}
@@ -117,7 +122,9 @@ func TestHostsThatEnvoyReadsOtherwise(t *testing.T) {
 	p = b.with(t, func(c *authz.Config) {
 		c.Rules = []authz.Rule{{Name: "p", Match: &authz.Match{Hosts: []string{"[2001:DB8::1]"}}, Access: "public"}}
 	})
-	if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "[2001:db8::1]:443", Path: "/x"}); d.Reason != authz.Public {
+	if d := p.Decide(t.Context(), authz.Request{
+		Method: "GET", Host: "[2001:db8::1]:443", Path: "/x",
+	}); d.Reason != authz.Public {
 		t.Errorf("IPv6: got %s, want public", d.Reason)
 	}
 }
@@ -130,7 +137,9 @@ func TestOpaqueTokensNeedIntrospection(t *testing.T) {
 			c.Issuers[n].Introspects = false
 		}
 	})
-	d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: "/x", Authorization: []string{"Bearer 00D!AQ8"}})
+	d := p.Decide(t.Context(), authz.Request{
+		Method: "GET", Host: "h", Path: "/x", Authorization: []string{"Bearer 00D!AQ8"},
+	})
 	if d.Reason != authz.BadRequest {
 		t.Errorf("got %s, want bad_request", d.Reason)
 	}
@@ -139,7 +148,9 @@ func TestOpaqueTokensNeedIntrospection(t *testing.T) {
 // TestConditionsTellNoClaims: their errors go to the log.
 func TestConditionsTellNoClaims(t *testing.T) {
 	b := newBench(t)
-	token := []string{"Bearer " + b.first.JWT(devissuer.Claims{"aud": "api", "scope": "base", "secret": "hunter2", "hunter2": 1})}
+	token := []string{
+		"Bearer " + b.first.JWT(devissuer.Claims{"aud": "api", "scope": "base", "secret": "hunter2", "hunter2": 1}),
+	}
 	for _, when := range []string{
 		`timestamp(claims.secret) < timestamp("2030-01-01T00:00:00Z")`, `claims[claims.secret + "x"] == 1`, `claims.missing == 1`, `int(claims.secret) == 1`,
 		`claims.secret.matches(claims.secret + "(")`, `claims.secret == "x"`, `duration(claims.secret) == duration("1s")`,

@@ -48,7 +48,10 @@ func TestCaseWarnings(t *testing.T) {
 			[]string{"rules[0]: and of 2 more rules"},
 		},
 	} {
-		c := Config{Realm: "r", DefaultAccess: tc.defaultAccess, Issuers: []IssuerConfig{{Issuer: "https://as"}}, Rules: tc.rules}
+		c := Config{
+			Realm: "r", DefaultAccess: tc.defaultAccess, Issuers: []IssuerConfig{{Issuer: "https://as"}},
+			Rules: tc.rules,
+		}
 		if err := c.Validate(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -137,7 +137,10 @@ func TestConditionsShareOneEnvironment(t *testing.T) {
 		t.Errorf("got another environment, %v", err)
 	}
 	for i := range 2_000 {
-		c.Rules = append(c.Rules, Rule{Name: fmt.Sprint(i), Match: &Match{Paths: []string{fmt.Sprintf("/p%d", i)}}, When: fmt.Sprintf(`claims.n == %d`, i)})
+		c.Rules = append(c.Rules, Rule{
+			Name: fmt.Sprint(i), Match: &Match{Paths: []string{fmt.Sprintf("/p%d", i)}},
+			When: fmt.Sprintf(`claims.n == %d`, i),
+		})
 	}
 	before := cpu(t)
 	if err := c.Validate(); err != nil {

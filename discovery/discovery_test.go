@@ -285,7 +285,8 @@ func TestMetadataIsFetchedAgainAsItsServerSays(t *testing.T) {
 
 func TestMutualTLSHasItsOwnEndpoint(t *testing.T) { // RFC 8705 §5
 	as := newAS(t)
-	as.set(oauthPath, 200, jsonKind, good[:len(good)-1]+`,"mtls_endpoint_aliases":{"introspection_endpoint":"$ISSUER/mtls"}}`)
+	as.set(oauthPath, 200, jsonKind,
+		good[:len(good)-1]+`,"mtls_endpoint_aliases":{"introspection_endpoint":"$ISSUER/mtls"}}`)
 	for mutual, want := range map[bool]string{false: "/introspect", true: "/mtls"} {
 		cfg := as.config()
 		cfg.NeedIntrospection, cfg.MutualTLS = true, mutual
@@ -836,7 +837,9 @@ func TestLastGoodKeysStay(t *testing.T) { // J-11, L-06
 }
 
 func TestMaxAgeShortensOnly(t *testing.T) {
-	s := server(t, Config{Issuer: "https://as", RequestTimeout: time.Second, Intervals: Intervals{RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: time.Hour}}, Options{})
+	s := server(t, Config{Issuer: "https://as", RequestTimeout: time.Second, Intervals: Intervals{
+		RefreshInterval: 5 * time.Minute, MinRefreshInterval: 15 * time.Second, MaxStale: time.Hour,
+	}}, Options{})
 	for value, want := range map[string]time.Duration{
 		"":                          5 * time.Minute,
 		"max-age=60":                time.Minute,

@@ -196,7 +196,9 @@ func FuzzKeySet(f *testing.F) {
 func FuzzMetadata(f *testing.F) {
 	f.Add([]byte(`{"issuer":"https://as","jwks_uri":"https://as/jwks"}`))
 	f.Add([]byte(`{"issuer":"https://as","issuer":"https://as"}`))
-	s, err := New(Config{Issuer: "https://as", NeedKeys: true, Intervals: Intervals{RefreshInterval: 1, MinRefreshInterval: 1, MaxStale: 1}}, Options{})
+	s, err := New(Config{Issuer: "https://as", NeedKeys: true, Intervals: Intervals{
+		RefreshInterval: 1, MinRefreshInterval: 1, MaxStale: 1,
+	}}, Options{})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -110,7 +110,8 @@ func (i *Issuer) fetchMetadata(ctx context.Context) (fetchedMetadata, error) {
 		}
 		wrong = append(wrong, url+": "+err.Error())
 	}
-	return fetchedMetadata{}, fmt.Errorf("no usable document: %s (%s would do without)", strings.Join(wrong, "; "), i.cfg.without())
+	return fetchedMetadata{}, fmt.Errorf("no usable document: %s (%s would do without)",
+		strings.Join(wrong, "; "), i.cfg.without())
 }
 
 // configured is what needs no fetch.

@@ -33,7 +33,9 @@ func request(headers map[string]string) *authv3.CheckRequest {
 
 func TestEveryReasonIsAnsweredRightly(t *testing.T) { // E-06
 	for _, reason := range append(authz.Reasons(), authz.Reason(99)) {
-		response := respond(authz.Decision{Reason: reason, Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}}})
+		response := respond(authz.Decision{
+			Reason: reason, Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}},
+		})
 		if err := checkWire(response); err != nil {
 			t.Fatalf("%s: %v", reason, err)
 		}
@@ -66,14 +68,17 @@ func TestZeroDecisionIsADeny(t *testing.T) {
 
 func TestAllow(t *testing.T) {
 	r := respond(authz.Decision{
-		Reason: authz.Allowed, Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "alice"}}, Remove: []string{"authorization"}, Rule: "r",
+		Reason: authz.Allowed, Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "alice"}},
+		Remove: []string{"authorization"}, Rule: "r",
 		Token: &validation.Token{Subject: "alice", Scopes: []string{"a", "b"}, ClientID: "app", Issuer: "https://as"},
 	})
 	h := r.GetOkResponse().Headers[0]
 	if h.Append.GetValue() || h.Append == nil || h.AppendAction != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD { //nolint:staticcheck // E-01
 		t.Errorf("got %v", h)
 	}
-	want := map[string]any{"sub": "alice", "scope": "a b", "client_id": "app", "iss": "https://as", "rule": "r", "reason": "allowed"}
+	want := map[string]any{
+		"sub": "alice", "scope": "a b", "client_id": "app", "iss": "https://as", "rule": "r", "reason": "allowed",
+	}
 	if diff := cmp.Diff(want, r.DynamicMetadata.AsMap()); diff != "" {
 		t.Error(diff)
 	}
@@ -113,8 +118,13 @@ func TestDecode(t *testing.T) { // E-05
 }
 
 func TestDecodeRoute(t *testing.T) {
-	got := decodeRoute(map[string]string{keyRule: "r", keyScopes: " a  b ", keyAudience: "", keyIssuer: "i", "other": "x", "bearer": "y"})
-	want := authz.Route{Rule: "r", HasRule: true, Scopes: []string{"a", "b"}, HasScopes: true, HasAudience: true, Issuer: "i", HasIssuer: true}
+	got := decodeRoute(map[string]string{
+		keyRule: "r", keyScopes: " a  b ", keyAudience: "", keyIssuer: "i", "other": "x", "bearer": "y",
+	})
+	want := authz.Route{
+		Rule: "r", HasRule: true, Scopes: []string{"a", "b"}, HasScopes: true, HasAudience: true, Issuer: "i",
+		HasIssuer: true,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
@@ -192,7 +202,9 @@ func TestLogLines(t *testing.T) { // docs/contract.md §8
 		s.Use(decider(func(context.Context, authz.Request) authz.Decision {
 			return authz.Decision{Reason: reason, Issuer: "i", Rule: "r"}
 		}))
-		if _, err := s.Check(t.Context(), request(map[string]string{"authorization": "Bearer s3cret", "x-request-id": "id-1"})); err != nil {
+		if _, err := s.Check(t.Context(), request(map[string]string{
+			"authorization": "Bearer s3cret", "x-request-id": "id-1",
+		})); err != nil {
 			t.Fatal(err)
 		}
 		line := logged.String()

@@ -130,7 +130,8 @@ func TestBytesAreBounded(t *testing.T) {
 			c.add(id(n), &Token{Claims: map[string]any{"groups": shape()}}, "", time.Now())
 		}
 		taken := heap() - before
-		t.Logf("%s: %d entries take %d bytes, by estimate %d", name, c.entries()[cacheIntrospection], taken, c.positives.bytes())
+		t.Logf("%s: %d entries take %d bytes, by estimate %d", name, c.entries()[cacheIntrospection], taken,
+			c.positives.bytes())
 		if taken > bound || c.positives.bytes() > bound {
 			t.Errorf("%s: takes %d bytes, want at most %d", name, taken, bound)
 		}
@@ -204,8 +205,9 @@ func TestStaleEndsWithTheToken(t *testing.T) {
 // if that one judges tokens in the same way.
 func TestOnlyTheSameJudgeInherits(t *testing.T) {
 	base := Config{
-		Issuer: "https://as.example.com", Strategy: StrategyBoth, ClientID: "gate", ClientSecret: "s", ClientAuthMethod: AuthBasic,
-		IntrospectionResponse: ResponseJSON, Algorithms: []string{"ES256"}, AccessTokenType: TypeCompatible, RequestTimeout: time.Second,
+		Issuer: "https://as.example.com", Strategy: StrategyBoth, ClientID: "gate", ClientSecret: "s",
+		ClientAuthMethod: AuthBasic, IntrospectionResponse: ResponseJSON, Algorithms: []string{"ES256"},
+		AccessTokenType: TypeCompatible, RequestTimeout: time.Second,
 		Cache: CacheConfig{MaxEntries: 10, MaxBytes: 1 << 20, TTL: time.Minute},
 	}
 	inherits := func(change func(*Config)) bool {

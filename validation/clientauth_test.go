@@ -137,7 +137,9 @@ func TestSignedAnswers(t *testing.T) { // I-12, RFC 9701
 			body := devissuer.Sign(b.as.Key(), map[string]any{"typ": tc.typ}, all)
 			b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Status: 200, Kind: tc.kind, Body: body})
 			b.want(t, "token", tc.want)
-			b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Status: 200, Kind: tc.kind, Body: body[:len(body)-8] + "AAAAAAAA"})
+			b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{
+				Status: 200, Kind: tc.kind, Body: body[:len(body)-8] + "AAAAAAAA",
+			})
 			b.want(t, "forged", validation.ErrUnavailable)
 		})
 	}
@@ -166,7 +168,9 @@ func TestTLSClientAuth(t *testing.T) { // RFC 8705 §2
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"gate"}}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"gate"},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
 	if err != nil {
 		t.Fatal(err)

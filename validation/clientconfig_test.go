@@ -14,8 +14,9 @@ import (
 // ours, and none is forgotten.
 func TestWhatClientAuthenticationIsTold(t *testing.T) {
 	got := Config{
-		Issuer: "https://as", ClientAuthMethod: AuthBearer, ClientID: "gate", ClientSecret: "s3cret", ClientSecretFile: "secret",
-		ClientKeyFile: "key", ClientKeyID: "k1", ClientCertFile: "cert", ClientScopes: []string{"introspect"},
+		Issuer: "https://as", ClientAuthMethod: AuthBearer, ClientID: "gate", ClientSecret: "s3cret",
+		ClientSecretFile: "secret", ClientKeyFile: "key", ClientKeyID: "k1", ClientCertFile: "cert",
+		ClientScopes: []string{"introspect"},
 	}.clientAuth()
 	want := clientauth.Config{
 		Method: clientauth.Bearer, ClientID: "gate", SecretFile: "secret", KeyFile: "key", KeyID: "k1", CertFile: "cert",

@@ -21,7 +21,10 @@ func TestMethodIsNeededWhereTheIssuerIsAsked(t *testing.T) {
 	for _, e := range field.List(c.Validate()) {
 		got = append(got, e.Error())
 	}
-	want := []string{`introspection_response: got "", want one of json, jwt`, `client_auth_method: got "", want one of client_secret_basic, `}
+	want := []string{
+		`introspection_response: got "", want one of json, jwt`,
+		`client_auth_method: got "", want one of client_secret_basic, `,
+	}
 	if len(got) != len(want) || !strings.HasPrefix(got[0], want[0]) || !strings.HasPrefix(got[1], want[1]) {
 		t.Errorf("got %q, want %q", got, want)
 	}

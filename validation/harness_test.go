@@ -19,8 +19,8 @@ func against(t *testing.T, url string, change func(*validation.Config)) *validat
 	t.Helper()
 	cfg := validation.Config{
 		Issuer: url, Strategy: validation.StrategyIntrospection, ClientID: "gate", ClientAuthMethod: validation.AuthNone,
-		IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible,
-		RequestTimeout: 2 * time.Second, InsecureHTTP: true,
+		IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"},
+		AccessTokenType: validation.TypeCompatible, RequestTimeout: 2 * time.Second, InsecureHTTP: true,
 	}
 	change(&cfg)
 	log := slog.New(slog.DiscardHandler)
@@ -28,7 +28,9 @@ func against(t *testing.T, url string, change func(*validation.Config)) *validat
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := safehttp.New(safehttp.Options{Timeout: cfg.RequestTimeout, InsecureHTTP: true, CAFile: cfg.CAFile, ClientCertificate: certificate, Log: log})
+	client, err := safehttp.New(safehttp.Options{
+		Timeout: cfg.RequestTimeout, InsecureHTTP: true, CAFile: cfg.CAFile, ClientCertificate: certificate, Log: log,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

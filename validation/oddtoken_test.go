@@ -63,7 +63,9 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	b := newBench(t, nil)
 	b.want(t, b.as.Opaque("", nil), nil) // the server answers others
 	for value, want := range map[string]time.Duration{"3600": 15 * time.Second, "7": 7 * time.Second, "-1": 0, "soon": 0} {
-		b.as.BehaveTo("odd", devissuer.Behaviour{Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": value}})
+		b.as.BehaveTo("odd", devissuer.Behaviour{
+			Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": value},
+		})
 		_, err := b.Validate(t.Context(), "odd"+value)
 		var unavailable *validation.UnavailableError
 		if !errors.As(err, &unavailable) || unavailable.RetryAfter != want {

@@ -57,8 +57,9 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	url := as.URL()
 	b := &bench{as: as, cache: map[string]int{}, result: map[string]int{}}
 	cfg := validation.Config{
-		Issuer: url, Strategy: validation.StrategyBoth, ClientID: "gate", ClientSecret: "s3cret&%:é", ClientAuthMethod: validation.AuthBasic,
-		IntrospectionResponse: validation.ResponseJSON, Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible,
+		Issuer: url, Strategy: validation.StrategyBoth, ClientID: "gate", ClientSecret: "s3cret&%:é",
+		ClientAuthMethod: validation.AuthBasic, IntrospectionResponse: validation.ResponseJSON,
+		Algorithms: []string{"ES256"}, AccessTokenType: validation.TypeCompatible,
 		ClockSkew: 30 * time.Second, RequestTimeout: 2 * time.Second, InsecureHTTP: true,
 		Cache: validation.CacheConfig{MaxEntries: 1000, MaxBytes: 16 << 20, TTL: time.Minute, NegativeTTL: 5 * time.Second},
 	}
@@ -72,8 +73,11 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	}
 	t.Cleanup(client.CloseIdleConnections)
 	b.server, err = discovery.New(discovery.Config{
-		Issuer: url, NeedKeys: true, NeedIntrospection: true, NeedToken: true, InsecureHTTP: true, RequestTimeout: time.Second,
-		Intervals: discovery.Intervals{RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: 24 * time.Hour},
+		Issuer: url, NeedKeys: true, NeedIntrospection: true, NeedToken: true,
+		InsecureHTTP: true, RequestTimeout: time.Second,
+		Intervals: discovery.Intervals{
+			RefreshInterval: time.Hour, MinRefreshInterval: time.Minute, MaxStale: 24 * time.Hour,
+		},
 	}, discovery.Options{Client: client, Log: log, Now: b.now})
 	if err != nil {
 		t.Fatal(err)
@@ -310,7 +314,10 @@ func TestWhatTheEndpointAnswers(t *testing.T) { // I-03…I-10, A-03
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, func(c *validation.Config) { c.Cache = validation.CacheConfig{} })
-			b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Status: tc.status, Kind: tc.kind, Body: tc.body, Header: map[string]string{"Location": b.as.URL() + "/elsewhere"}})
+			b.as.Behave(devissuer.PathIntrospection, devissuer.Behaviour{
+				Status: tc.status, Kind: tc.kind, Body: tc.body,
+				Header: map[string]string{"Location": b.as.URL() + "/elsewhere"},
+			})
 			b.want(t, "token", tc.want)
 		})
 	}

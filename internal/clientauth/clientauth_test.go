@@ -198,7 +198,9 @@ func TestBearer(t *testing.T) {
 	}
 	defer stop()
 	endpoint := func() (string, error) { return as.URL() + devissuer.PathToken, nil }
-	c := clientauth.Config{Method: clientauth.Bearer, ClientID: "gate", Secret: text("s3cret"), Scopes: []string{"introspect"}}
+	c := clientauth.Config{
+		Method: clientauth.Bearer, ClientID: "gate", Secret: text("s3cret"), Scopes: []string{"introspect"},
+	}
 	m := method(t, c, clientauth.Options{Client: http.DefaultClient, TokenEndpoint: endpoint})
 	first := authenticate(t, m)
 	if second := authenticate(t, m); !cmp.Equal(first, second) || as.Calls(devissuer.PathToken) != 1 {

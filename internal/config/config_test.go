@@ -129,8 +129,8 @@ func TestEveryKey(t *testing.T) {
 	}
 	want := authz.Rule{
 		Name: "r", Match: &authz.Match{Paths: []string{"/a/**"}, Methods: []string{"GET"}, Hosts: []string{"A.example.com"}},
-		Issuers: []string{"https://a.example.com"}, Access: "token", Audience: []string{"one"}, Scopes: []string{"s"}, When: `claims.t.matches("^x$")`,
-		Resource: "https://a.example.com/mcp", ACRValues: []string{"mfa"}, MaxAge: 5 * time.Minute,
+		Issuers: []string{"https://a.example.com"}, Access: "token", Audience: []string{"one"}, Scopes: []string{"s"},
+		When: `claims.t.matches("^x$")`, Resource: "https://a.example.com/mcp", ACRValues: []string{"mfa"}, MaxAge: 5 * time.Minute,
 	}
 	if diff := cmp.Diff(want, c.Authz.Rules[0]); diff != "" {
 		t.Error(diff)
@@ -193,7 +193,9 @@ func TestNeeds(t *testing.T) {
 			continue
 		}
 		d := c.Issuers[0].Discovery
-		got := discovery.Config{NeedKeys: d.NeedKeys, NeedIntrospection: d.NeedIntrospection, NeedToken: d.NeedToken, MutualTLS: d.MutualTLS}
+		got := discovery.Config{
+			NeedKeys: d.NeedKeys, NeedIntrospection: d.NeedIntrospection, NeedToken: d.NeedToken, MutualTLS: d.MutualTLS,
+		}
 		if got != want {
 			t.Errorf("%s: got %+v, want %+v", keys, got, want)
 		}

@@ -36,7 +36,10 @@ func written(rules, every int) map[string]string {
 	}
 	j.WriteString("  ]\n}\n")
 	flow.WriteString("]}")
-	return map[string]string{"block.yaml": y.String(), "tables.toml": t.String(), "lines.json": j.String(), "line.json": flow.String(), "line.yaml": flow.String()}
+	return map[string]string{
+		"block.yaml": y.String(), "tables.toml": t.String(), "lines.json": j.String(), "line.json": flow.String(),
+		"line.yaml": flow.String(),
+	}
 }
 
 // cpu is what the process has used so far.

@@ -130,12 +130,14 @@ func TestOneClientClosesNothing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t)
 				share := s.attack(bad, workers)
-				t.Logf("%s, %d workers: %.1f %% answered, %d calls at a time, %d probes", name, workers, 100*share, s.most.Load(), s.probes.Load())
+				t.Logf("%s, %d workers: %.1f %% answered, %d calls at a time, %d probes", name, workers, 100*share,
+					s.most.Load(), s.probes.Load())
 				if share < 0.95 {
 					t.Errorf("%s, %d workers: %.1f %% of the good requests were answered, want 95 %%", name, workers, 100*share)
 				}
 				if s.most.Load() > 64+8 { // a call that is given up takes a moment to end
-					t.Errorf("%s, %d workers: %d calls at a time, want 64, a probe, and few that are ending", name, workers, s.most.Load())
+					t.Errorf("%s, %d workers: %d calls at a time, want 64, a probe, and few that are ending", name, workers,
+						s.most.Load())
 				}
 			})
 		}

@@ -197,7 +197,9 @@ func TestRefreshesAndCalls(t *testing.T) {
 		t.Error("got no time of the last success")
 	}
 
-	m.Validation().End(t.Context(), validation.Event{Operation: validation.OperationBreaker, Issuer: "https://as.example.com"})
+	m.Validation().End(t.Context(), validation.Event{
+		Operation: validation.OperationBreaker, Issuer: "https://as.example.com",
+	})
 	s.issuers["https://as.example.com"] = errors.New("down")
 	s.entries = map[string]int{"introspection": 1}
 	samples = scrape(t, read)
@@ -213,7 +215,9 @@ func TestRefreshesAndCalls(t *testing.T) {
 // old keys look at.
 func TestFailedRefreshIsNoSuccess(t *testing.T) {
 	m := metrics.New("v", "c")
-	m.Discovery().End(t.Context(), discovery.Event{Operation: discovery.OperationKeys, Issuer: "https://as.example.com", Err: errors.New("down")})
+	m.Discovery().End(t.Context(), discovery.Event{
+		Operation: discovery.OperationKeys, Issuer: "https://as.example.com", Err: errors.New("down"),
+	})
 	samples := scrape(t, reader(m, &state{}))
 	if got, ok := samples["bearergate_jwks_last_success_timestamp_seconds"+issuer+"}"]; ok {
 		t.Errorf("got %s, want no time of a success that never was", got)

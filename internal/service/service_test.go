@@ -165,7 +165,8 @@ func TestReloadKeepsWhatIsUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := reason(t, svc, token); got != "allowed" || as.Calls(devissuer.PathIntrospection) != 3 {
-		t.Errorf("got %s after %d calls: the cache of another configuration was used", got, as.Calls(devissuer.PathIntrospection))
+		t.Errorf("got %s after %d calls: the cache of another configuration was used", got,
+			as.Calls(devissuer.PathIntrospection))
 	}
 }
 
@@ -340,7 +341,8 @@ func TestReloadUnderLoad(t *testing.T) { // A-21: never half a configuration
 	// In one configuration the rule wants scope and audience a, in the other b: a
 	// token of scope a and audience b passes in none of them.
 	of := func(name string) *config.Config {
-		return configuration(t, as.URL(), "rules: [{name: "+name+", match: {paths: ['/**']}, audience: "+name+", scopes: ["+name+"]}]\n")
+		return configuration(t, as.URL(),
+			"rules: [{name: "+name+", match: {paths: ['/**']}, audience: "+name+", scopes: ["+name+"]}]\n")
 	}
 	configs := []*config.Config{of("a"), of("b")}
 	svc := newService(t, configs[0])

@@ -56,7 +56,10 @@ resources:
 // forge signs claims of the first issuer with its key.
 func (f *field) forge(header map[string]any, change claims) string {
 	now := time.Now().Unix()
-	all := claims{"iss": f.one.URL(), "sub": "alice", "aud": "api", "exp": now + 600, "iat": now, "scope": "read", "client_id": "app", "jti": "j"}
+	all := claims{
+		"iss": f.one.URL(), "sub": "alice", "aud": "api", "exp": now + 600, "iat": now, "scope": "read",
+		"client_id": "app", "jti": "j",
+	}
 	for name, value := range change {
 		all[name] = value
 		if value == nil {
@@ -111,7 +114,9 @@ func TestAttacks(t *testing.T) {
 	now := time.Now().Unix()
 	iss := fmt.Sprintf(`"iss":%q,"aud":"api",`, f.one.URL())
 	payload := fmt.Sprintf(`{%s"exp":%d}`, iss, now+600)
-	twoJWT := devissuer.Sign(f.two.Key(), map[string]any{"typ": "at+jwt"}, claims{"iss": f.one.URL(), "aud": "api", "exp": now + 600})
+	twoJWT := devissuer.Sign(f.two.Key(), map[string]any{"typ": "at+jwt"}, claims{
+		"iss": f.one.URL(), "aud": "api", "exp": now + 600,
+	})
 	flattened := fmt.Sprintf(`{"payload":%q,"protected":%q,"signature":%q}`, parts[1], parts[0], parts[2])
 	bearer := func(token string) string { return "Bearer " + token }
 
@@ -249,7 +254,8 @@ func TestAttacks(t *testing.T) {
 	if calls := f.one.Calls(devissuer.PathJWKS); calls > 1+3 { // at the start, and a burst
 		t.Errorf("the attacks caused %d fetches of the keys (J-27)", calls-1)
 	}
-	f.expect(t, harness.Check("GET", "api.example.com", "/", map[string]string{"authorization": bearer(good)}, nil), "allowed")
+	f.expect(t,
+		harness.Check("GET", "api.example.com", "/", map[string]string{"authorization": bearer(good)}, nil), "allowed")
 	if logs := f.service.String(); strings.Contains(logs, parts[1]) || strings.Contains(logs, "s3cret") ||
 		strings.Contains(logs, "never-issued") {
 		t.Error("a token or a secret is in the logs (§8)")
@@ -263,11 +269,13 @@ func (f *field) expect(t *testing.T, check *authv3.CheckRequest, want string) {
 	encoded := &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		ContextExtensions: check.Attributes.ContextExtensions,
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
-			Method: "GET", Host: check.Attributes.Request.Http.Host, Path: check.Attributes.Request.Http.Path, HeaderMap: &corev3.HeaderMap{},
+			Method: "GET", Host: check.Attributes.Request.Http.Host, Path: check.Attributes.Request.Http.Path,
+			HeaderMap: &corev3.HeaderMap{},
 		}},
 	}}
 	for name, value := range check.Attributes.Request.Http.Headers {
-		encoded.Attributes.Request.Http.HeaderMap.Headers = append(encoded.Attributes.Request.Http.HeaderMap.Headers, &corev3.HeaderValue{Key: name, RawValue: []byte(value)})
+		encoded.Attributes.Request.Http.HeaderMap.Headers = append(encoded.Attributes.Request.Http.HeaderMap.Headers,
+			&corev3.HeaderValue{Key: name, RawValue: []byte(value)})
 	}
 	for _, c := range []*authv3.CheckRequest{check, encoded} {
 		response, err := f.client.Check(t.Context(), c)

@@ -58,7 +58,9 @@ func TestFloodOfJunkTokens(t *testing.T) { // J-27, L-05
 		token, want := forged+rand.Text()[:12], "bad_signature"
 		if i%2 == 1 {
 			want = "unknown_key"
-			token = devissuer.Sign(key, map[string]any{"kid": fmt.Sprint("random-", i)}, claims{"iss": issuer.URL(), "aud": "api", "exp": time.Now().Unix() + 60})
+			token = devissuer.Sign(key, map[string]any{"kid": fmt.Sprint("random-", i)}, claims{
+				"iss": issuer.URL(), "aud": "api", "exp": time.Now().Unix() + 60,
+			})
 		}
 		if reason, _, err := harness.Ask(t.Context(), client, "/", "Bearer "+token); err != nil ||
 			reason != want && reason != "malformed_token" {

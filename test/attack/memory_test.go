@@ -46,7 +46,9 @@ func peak(t *testing.T, pid int) int64 {
 func TestLargeChecksAreBounded(t *testing.T) {
 	issuer := harness.Issuer(t)
 	service := harness.ServeRelease(t, chartLimit, harness.Config(issuer.URL())).Ready(t)
-	large := map[string]string{"authorization": "Bearer " + issuer.JWT(claims{"aud": "api"}), "x-large": strings.Repeat("x", 900_000)}
+	large := map[string]string{
+		"authorization": "Bearer " + issuer.JWT(claims{"aud": "api"}), "x-large": strings.Repeat("x", 900_000),
+	}
 	request := harness.Check("GET", "api.example.com", "/", large, nil)
 	var clients []authv3.AuthorizationClient
 	for range 20 {
@@ -76,7 +78,8 @@ func TestLargeChecksAreBounded(t *testing.T) {
 		}
 	})
 	most := peak(t, service.PID())
-	t.Logf("%d allowed, %d unavailable, %d late, at most %d MiB resident", allowed.Load(), unavailable.Load(), late.Load(), most>>20)
+	t.Logf("%d allowed, %d unavailable, %d late, at most %d MiB resident", allowed.Load(), unavailable.Load(),
+		late.Load(), most>>20)
 	if most > chartLimit || allowed.Load() < 300 {
 		t.Errorf("%d allowed, at most %d MiB resident, want at most %d", allowed.Load(), most>>20, chartLimit>>20)
 	}

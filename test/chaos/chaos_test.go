@@ -214,7 +214,8 @@ func TestFaults(t *testing.T) {
 			s.mend(t, f.toxic)
 			recovery = s.recovered(t, f.name)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%.1f s\n", f.name, c.requests.Load(), c.right.Load(), c.unavailable.Load(), len(c.wrong), recovery.Seconds())
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%.1f s\n", f.name, c.requests.Load(), c.right.Load(),
+			c.unavailable.Load(), len(c.wrong), recovery.Seconds())
 		for _, wrong := range c.wrong {
 			t.Errorf("%s: %s", f.name, wrong)
 		}

@@ -22,7 +22,8 @@ import (
 // TestDrain stops one of two replicas under load: no RPC may fail.
 func TestDrain(t *testing.T) {
 	issuer := harness.Issuer(t)
-	settings := strings.Replace(harness.Config(issuer.URL()), `admin_address: "$ADMIN"`, `admin_address: "$ADMIN", drain_delay: 2s`, 1)
+	settings := strings.Replace(harness.Config(issuer.URL()), `admin_address: "$ADMIN"`,
+		`admin_address: "$ADMIN", drain_delay: 2s`, 1)
 	settings = strings.Replace(settings, "level: debug", "level: error", 1)
 	first, second := harness.Serve(t, settings).Ready(t), harness.Serve(t, settings).Ready(t)
 	replicas := manual.NewBuilderWithScheme("replicas")

@@ -76,7 +76,9 @@ func (s *stage) allowsAndRefuses(t *testing.T) {
 func TestMinimalChain(t *testing.T) {
 	s := &stage{issuer: harness.Issuer(t), upstream: harness.Echo(t)}
 	s.service = harness.Serve(t, harness.Config(s.issuer.URL())).Ready(t)
-	a := chains.Addresses{Listener: harness.Free(t), Bearergate: s.service.GRPC, Upstream: s.upstream.Address, Admin: harness.Free(t)}
+	a := chains.Addresses{
+		Listener: harness.Free(t), Bearergate: s.service.GRPC, Upstream: s.upstream.Address, Admin: harness.Free(t),
+	}
 	s.envoy = harness.StartEnvoy(t, "minimal.yaml", a)
 	s.allowsAndRefuses(t)
 }
@@ -90,7 +92,9 @@ func TestUnixSocketChain(t *testing.T) {
 	socket := filepath.Join(dir, "authz.sock")
 	s := &stage{issuer: harness.Issuer(t), upstream: harness.Echo(t)}
 	s.service = harness.ServeAt(t, "unix://"+socket, harness.Free(t), harness.Config(s.issuer.URL())).Ready(t)
-	a := chains.Addresses{Listener: harness.Free(t), Bearergate: "127.0.0.1:1", Upstream: s.upstream.Address, Admin: harness.Free(t)}
+	a := chains.Addresses{
+		Listener: harness.Free(t), Bearergate: "127.0.0.1:1", Upstream: s.upstream.Address, Admin: harness.Free(t),
+	}
 	s.envoy = harness.StartEnvoy(t, "unix-socket.yaml", a, "/run/bearergate/authz.sock", socket)
 	s.allowsAndRefuses(t)
 }
@@ -108,7 +112,9 @@ func TestMutualTLSChain(t *testing.T) {
 	settings := strings.Replace(harness.Config(s.issuer.URL()), `admin_address: "$ADMIN"`, fmt.Sprintf(
 		`admin_address: "$ADMIN", tls: {cert_file: %[1]s/tls.crt, key_file: %[1]s/tls.key, client_ca_file: %[1]s/ca.crt, allowed_client_sans: ["spiffe://example.com/envoy"]}`, gate), 1)
 	s.service = harness.Serve(t, settings).Ready(t)
-	a := chains.Addresses{Listener: harness.Free(t), Bearergate: s.service.GRPC, Upstream: s.upstream.Address, Admin: harness.Free(t)}
+	a := chains.Addresses{
+		Listener: harness.Free(t), Bearergate: s.service.GRPC, Upstream: s.upstream.Address, Admin: harness.Free(t),
+	}
 	s.envoy = harness.StartEnvoy(t, "mutual-tls.yaml", a, "/etc/envoy/tls", envoy)
 	s.allowsAndRefuses(t)
 }

@@ -124,7 +124,10 @@ func TestDecisionsAsTheClientSeesThem(t *testing.T) {
 }
 
 // spoofed are names that a client might hope to get through.
-var spoofed = []string{"x-auth-sub", "X-Auth-Sub", "x-auth-scope", "x-auth-client-id", "x_auth_sub", "x-auth_sub", "x_auth-sub", "x_auth_client_id", "x-auth-client_id"}
+var spoofed = []string{
+	"x-auth-sub", "X-Auth-Sub", "x-auth-scope", "x-auth-client-id", "x_auth_sub", "x-auth_sub", "x_auth-sub",
+	"x_auth_client_id", "x-auth-client_id",
+}
 
 func TestSpoofedIdentityNeverReachesTheUpstream(t *testing.T) { // A-10, E-04
 	for name, changes := range map[string][]string{

@@ -37,7 +37,8 @@ func TestHostsMeanTheSameToEnvoyAndBearergate(t *testing.T) {
 			continue
 		}
 		if got := seen[0].Header.Get("X-Virtual-Host"); got != tc.virtualHost || seen[0].Host != tc.upstream {
-			t.Errorf("%s: got virtual host %s and Host %s, want %s and %s", tc.host, got, seen[0].Host, tc.virtualHost, tc.upstream)
+			t.Errorf("%s: got virtual host %s and Host %s, want %s and %s", tc.host, got, seen[0].Host, tc.virtualHost,
+				tc.upstream)
 		}
 	}
 	// What is no port cannot be stripped: it stays another host, which Bearergate

@@ -48,7 +48,10 @@ func newMCPStage(t *testing.T) *mcpStage {
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(upstream.Close)
-	a := chains.Addresses{Listener: harness.Free(t), Bearergate: harness.Free(t), Upstream: upstream.Listener.Addr().String(), Admin: harness.Free(t)}
+	a := chains.Addresses{
+		Listener: harness.Free(t), Bearergate: harness.Free(t), Upstream: upstream.Listener.Addr().String(),
+		Admin: harness.Free(t),
+	}
 	s.resource = "http://" + a.Listener + "/mcp"
 	rules, err := chains.File("mcp-bearergate.yaml")
 	if err != nil {
@@ -111,7 +114,9 @@ func TestMCPClientFindsItsWay(t *testing.T) { // RFC 9728, M-10…M-15
 	defer session.Close()
 	// First with the scopes of the challenge, then stepping up by the 403.
 	for _, tool := range []string{"greet", "delete"} {
-		result, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: tool, Arguments: map[string]any{"name": "world"}})
+		result, err := session.CallTool(t.Context(), &mcp.CallToolParams{
+			Name: tool, Arguments: map[string]any{"name": "world"},
+		})
 		if err != nil {
 			t.Fatalf("%s: %v", tool, err)
 		}

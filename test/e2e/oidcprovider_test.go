@@ -27,7 +27,8 @@ func newProvider(t *testing.T, address string) (*provider, *harness.Process) {
 		t.Fatal(err)
 	}
 	_, port, _ := strings.Cut(address, ":")
-	process := harness.Run(t, []string{"NODE_NO_WARNINGS=1"}, "node", "testdata/oidc-provider.mjs", strings.TrimSpace(string(folder)), port)
+	process := harness.Run(t, []string{"NODE_NO_WARNINGS=1"}, "node", "testdata/oidc-provider.mjs",
+		strings.TrimSpace(string(folder)), port)
 	process.Wait(t, "http://"+address+"/.well-known/openid-configuration", http.StatusOK)
 	return &provider{url: "http://" + address}, process
 }

@@ -28,7 +28,9 @@ import (
 func newRoutesStage(t *testing.T, changes ...string) (s *stage, staff *devissuer.Issuer) {
 	t.Helper()
 	customers, staff, upstream := harness.Issuer(t), harness.Issuer(t), harness.Echo(t)
-	a := chains.Addresses{Listener: harness.Free(t), Bearergate: harness.Free(t), Upstream: upstream.Address, Admin: harness.Free(t)}
+	a := chains.Addresses{
+		Listener: harness.Free(t), Bearergate: harness.Free(t), Upstream: upstream.Address, Admin: harness.Free(t),
+	}
 	service := harness.ServeAt(t, a.Bearergate, harness.Free(t), fmt.Sprintf(`server: {grpc_address: "$GRPC", admin_address: "$ADMIN"}
 issuers:
   - {issuer: %q, audience: api, insecure_http: true}
@@ -83,7 +85,8 @@ func TestSixRoutes(t *testing.T) { // docs/contract.md §3
 		}
 		_ = resp.Body.Close()
 		if resp.StatusCode != tc.want {
-			t.Errorf("%s %s: got %d %s, want %d", tc.method, tc.path, resp.StatusCode, resp.Header.Get("WWW-Authenticate"), tc.want)
+			t.Errorf("%s %s: got %d %s, want %d", tc.method, tc.path, resp.StatusCode,
+				resp.Header.Get("WWW-Authenticate"), tc.want)
 		}
 	}
 }
@@ -202,13 +205,17 @@ var lenient = [][]string{
 
 // tricky are paths that someone may read as something else.
 func tricky() []string {
-	paths := []string{"/public/x", "/public", "/public/", "/publicx", "/Public/x", "/x/public", "/public?x", "/%70ublic/x", "/publi%63/x"}
+	paths := []string{
+		"/public/x", "/public", "/public/", "/publicx", "/Public/x", "/x/public", "/public?x", "/%70ublic/x",
+		"/publi%63/x",
+	}
 	for _, up := range []string{
 		"..", "%2e%2e", "%2E.", ".%2e", "..;", "..;x=y", "%2e%2e;", "..%00", "..%20", "%252e%252e", "..%c0%af", "．．",
 		"%ef%bc%8e%ef%bc%8e", "...",
 	} {
 		for _, slash := range []string{"/", "//", "%2f", "%2F", "%5c", "\\", "%252f", "/./", "/%2e/"} {
-			paths = append(paths, "/public"+slash+up+slash+"admin", "/public/x"+slash+up+"/"+up+slash+"admin", slash+"public"+slash+"x", "/admin"+slash+up+slash+"public/x")
+			paths = append(paths, "/public"+slash+up+slash+"admin", "/public/x"+slash+up+"/"+up+slash+"admin",
+				slash+"public"+slash+"x", "/admin"+slash+up+slash+"public/x")
 		}
 	}
 	return paths
@@ -403,7 +410,8 @@ func TestGRPCUpstream(t *testing.T) {
 	t.Cleanup(server.Stop)
 	s := behindAddress(t, lis.Addr().String(),
 		"    - name: upstream\n      type: STATIC\n", "    - name: upstream\n      type: STATIC\n      typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}\n")
-	conn, err := grpc.NewClient(strings.TrimPrefix(s.envoy.URL, "http://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(strings.TrimPrefix(s.envoy.URL, "http://"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}

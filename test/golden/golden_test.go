@@ -97,7 +97,9 @@ func mint(t *testing.T, issuer *devissuer.Issuer, description string) string {
 	case "opaque":
 		return issuer.Opaque("", k.Claims)
 	case "down":
-		issuer.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Status: 503, Header: map[string]string{"Retry-After": "7"}})
+		issuer.Behave(devissuer.PathIntrospection, devissuer.Behaviour{
+			Status: 503, Header: map[string]string{"Retry-After": "7"},
+		})
 		return "opaque"
 	case "forged":
 		good := issuer.JWT(k.Claims)

@@ -25,7 +25,10 @@ import (
 )
 
 // chains are the files for Kubernetes in envoy/config.
-var chains = []string{root + "/envoy/config/istio-sidecar.yaml", root + "/envoy/config/istio-gateway.yaml", root + "/envoy/config/envoy-gateway.yaml"}
+var chains = []string{
+	root + "/envoy/config/istio-sidecar.yaml", root + "/envoy/config/istio-gateway.yaml",
+	root + "/envoy/config/envoy-gateway.yaml",
+}
 
 func TestChainsDecodeStrictly(t *testing.T) {
 	for _, file := range chains {

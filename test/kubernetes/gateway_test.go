@@ -154,7 +154,8 @@ func translate(t *testing.T, manifests string) map[string]any {
 	}
 	file := filepath.Join(t.TempDir(), "gateway.yaml")
 	write(t, file, manifests)
-	out, errs, err := execute(program, "experimental", "translate", "--from", "gateway-api", "--to", "gateway-api,xds", "--type", "all", "--output", "yaml", "--file", file)
+	out, errs, err := execute(program, "experimental", "translate", "--from", "gateway-api", "--to",
+		"gateway-api,xds", "--type", "all", "--output", "yaml", "--file", file)
 	if err != nil {
 		t.Fatalf("%v: %s", err, errs)
 	}

@@ -67,7 +67,8 @@ func execute(program string, args ...string) (stdout, stderr string, err error) 
 	cmd := exec.Command(program, args...) //nolint:gosec // the tests name the program
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	// Helm reads no cluster and no settings of whoever runs the tests.
-	cmd.Env = append(os.Environ(), "KUBECONFIG=/dev/null", "HELM_CACHE_HOME="+binaries, "HELM_CONFIG_HOME="+binaries, "HELM_DATA_HOME="+binaries)
+	cmd.Env = append(os.Environ(), "KUBECONFIG=/dev/null", "HELM_CACHE_HOME="+binaries,
+		"HELM_CONFIG_HOME="+binaries, "HELM_DATA_HOME="+binaries)
 	err = cmd.Run()
 	return out.String(), errs.String(), err
 }

@@ -99,7 +99,8 @@ func TestGracePeriod(t *testing.T) {
 	}
 	for n, test := range tests {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {
-			pod := render(t, "server: "+test.server, "--kube-version", test.version, "--set", "shutdown.preStopSleepSeconds="+test.sleep)
+			pod := render(t, "server: "+test.server, "--kube-version", test.version, "--set",
+				"shutdown.preStopSleepSeconds="+test.sleep)
 			if got := *pod.TerminationGracePeriodSeconds; got != test.want {
 				t.Errorf("got %d s, want %d s", got, test.want)
 			}
@@ -137,7 +138,8 @@ func TestRuntimeFollowsLimits(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.memory+" "+test.cpu, func(t *testing.T) {
-			pod := render(t, "realm: a", "--set", fmt.Sprintf("resources.limits.memory=%s,resources.limits.cpu=%s", test.memory, test.cpu))
+			pod := render(t, "realm: a", "--set",
+				fmt.Sprintf("resources.limits.memory=%s,resources.limits.cpu=%s", test.memory, test.cpu))
 			got := map[string]string{}
 			for _, e := range pod.Containers[0].Env {
 				got[e.Name] = e.Value
