@@ -23,6 +23,7 @@ type Config struct {
 	TLS             *TLSConfig    `key:"tls" doc:"Absent: Envoy is answered in plain text."`
 	DrainDelay      time.Duration `key:"drain_delay" default:"0s" min:"0s" doc:"Keep serving this long after readiness turned false."`
 	ShutdownTimeout time.Duration `key:"shutdown_timeout" default:"15s" above:"0s" doc:"Then let calls under way end for this long."`
+	ReloadGrace     time.Duration `key:"reload_grace" default:"5m" min:"0s" doc:"How long a reload waits for a new or changed issuer that cannot be decided yet; 0s: not at all."`
 }
 
 // TLSConfig names files that are re-read when they change.

@@ -231,6 +231,7 @@ func TestConfigMistakes(t *testing.T) {
 		"server.grpc_address":               {GRPCAddress: "9191", ShutdownTimeout: 1},
 		"want unix:// and an absolute path": {GRPCAddress: "unix://a.sock", ShutdownTimeout: 1},
 		"server.drain_delay":                {GRPCAddress: ":0", ShutdownTimeout: 1, DrainDelay: -1},
+		"server.reload_grace":               {GRPCAddress: ":0", ShutdownTimeout: 1, ReloadGrace: -1},
 		"server.shutdown_timeout":           {GRPCAddress: ":0"},
 		"server.tls.key_file: missing":      {GRPCAddress: ":0", ShutdownTimeout: 1, TLS: &TLSConfig{CertFile: "c"}},
 		"needs client_ca_file":              {GRPCAddress: ":0", ShutdownTimeout: 1, TLS: &TLSConfig{CertFile: "c", KeyFile: "k", AllowedClientSANs: []string{"a"}}},

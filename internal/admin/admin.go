@@ -15,6 +15,7 @@ import (
 // Options are what the pages show.
 type Options struct {
 	Issuers  func() map[string]error // nil: tokens of the issuer can be decided
+	Pending  func() error            // what a new configuration waits for; nil: none waits
 	Draining func() bool
 	Metrics  http.Handler
 	Version  string
@@ -95,6 +96,9 @@ func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s<body><h1>Bearergate %s</h1>\n<p>%s %s</p>\n", head, html.EscapeString(o.Version), state, links)
+	if err := o.Pending(); err != nil {
+		fmt.Fprintf(&b, "<p class=\"no\">A new configuration waits, and the one in use serves on: %s</p>\n", html.EscapeString(err.Error()))
+	}
 	b.WriteString("<table><tr><th>issuer</th><th>state</th></tr>\n")
 	for _, r := range o.rows() {
 		cell := "ready"

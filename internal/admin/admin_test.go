@@ -14,6 +14,7 @@ import (
 // state is what the pages are about.
 type state struct {
 	issuers  map[string]error
+	pending  error
 	draining bool
 }
 
@@ -22,6 +23,7 @@ func serve(t *testing.T, s *state) string {
 	t.Helper()
 	server := httptest.NewServer(admin.New(admin.Options{
 		Issuers:  func() map[string]error { return s.issuers },
+		Pending:  func() error { return s.pending },
 		Draining: func() bool { return s.draining },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "a_metric 1\n")
@@ -123,11 +125,18 @@ func TestStatusPage(t *testing.T) {
 				"Bearergate 1.2.3", "Serving.", `href="/livez"`, `href="/readyz"`, `href="/metrics"`,
 				"<td>" + one + `</td><td><span class="no">not ready: down</span></td>`,
 				"<td>" + two + "</td><td>ready</td>",
-			}, "Draining",
+			}, "waits",
 		},
 		"draining": {
 			state{issuers: map[string]error{one: nil}, draining: true},
 			[]string{"Draining: no new work is taken."}, "Serving.",
+		},
+		"a configuration waits": {
+			state{issuers: map[string]error{one: nil}, pending: errors.New("issuer " + three + ": got <b>404</b>")},
+			[]string{
+				"Serving.", "A new configuration waits, and the one in use serves on: issuer " + three + ": got &lt;b&gt;404&lt;/b&gt;</p>",
+				"<td>" + one + "</td><td>ready</td>",
+			}, "<b>",
 		},
 		"no configuration": {state{}, []string{"Serving.", "</table></body></html>"}, "<td>"},
 		// The error quotes what an authorization server sent, and the issuer may be

@@ -152,6 +152,7 @@ func (s *server) pages() *http.Server {
 	return &http.Server{
 		Handler: admin.New(admin.Options{
 			Issuers:  s.service.Issuers,
+			Pending:  s.service.Pending,
 			Draining: s.checks.Draining,
 			Metrics:  s.metrics.Handler(s.service),
 			Version:  s.build.Version,

@@ -37,6 +37,7 @@ type Metrics struct {
 	discoveries       *prometheus.CounterVec
 	ready             *prometheus.GaugeVec
 	reloads           *prometheus.CounterVec
+	pending           prometheus.Gauge
 }
 
 // New returns metrics that show version and commit.
@@ -65,6 +66,7 @@ func New(version, commit string) *Metrics {
 			"1 when tokens of the issuer can be decided.", "issuer"),
 		reloads: r.counter("config_reloads_total",
 			"Reloads of the configuration.", "result"),
+		pending: r.gauge("config_pending", "1 while a new configuration waits for an issuer.").WithLabelValues(),
 	}
 	m.prepareChecks()
 	m.reloads.WithLabelValues(success)
@@ -193,6 +195,7 @@ func (m *Metrics) Forget(issuer string) {
 type State interface {
 	Issuers() map[string]error // nil: tokens of the issuer can be decided
 	Entries() map[string]int   // of the caches, by name
+	Pending() error            // what a new configuration waits for; nil: none waits
 }
 
 // Handler serves the metrics, with the readiness and cache sizes of state.
@@ -207,6 +210,7 @@ func (m *Metrics) Handler(state State) http.Handler {
 		for issuer, err := range state.Issuers() {
 			m.ready.WithLabelValues(issuer).Set(number(err == nil))
 		}
+		m.pending.Set(number(state.Pending() != nil))
 		serve.ServeHTTP(w, r)
 	})
 }

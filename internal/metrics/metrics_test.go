@@ -23,10 +23,12 @@ import (
 type state struct {
 	issuers map[string]error
 	entries map[string]int
+	pending error
 }
 
 func (s *state) Issuers() map[string]error { return s.issuers }
 func (s *state) Entries() map[string]int   { return s.entries }
+func (s *state) Pending() error            { return s.pending }
 
 // scrape reads m as Prometheus does, and returns our own samples: series and
 // value.
@@ -190,6 +192,7 @@ func TestRefreshesAndCalls(t *testing.T) {
 		`cache_entries{cache="jwt"}`:                                    "3",
 		`config_reloads_total{result="success"}`:                        "1",
 		`config_reloads_total{result="failure"}`:                        "2",
+		"config_pending":                                                "0",
 	} {
 		want(t, samples, "bearergate_"+series, value)
 	}
@@ -202,10 +205,12 @@ func TestRefreshesAndCalls(t *testing.T) {
 	})
 	s.issuers["https://as.example.com"] = errors.New("down")
 	s.entries = map[string]int{"introspection": 1}
+	s.pending = errors.New("not fetched yet")
 	samples = scrape(t, read)
 	want(t, samples, "bearergate_introspection_breaker_open"+issuer+"}", "0")
 	want(t, samples, "bearergate_issuer_ready"+issuer+"}", "0")
 	want(t, samples, `bearergate_cache_entries{cache="introspection"}`, "1")
+	want(t, samples, "bearergate_config_pending", "1")
 	if _, ok := samples[`bearergate_cache_entries{cache="jwt"}`]; ok {
 		t.Error("got entries of a cache that is gone, want none")
 	}

@@ -31,6 +31,9 @@ type Service struct {
 
 	mu    sync.Mutex
 	units []*unit
+	// waits is built and running, and takes over once it can be decided; or nil.
+	waits  *waiting
+	closed bool
 
 	closing chan struct{}
 	retired sync.WaitGroup
@@ -47,27 +50,51 @@ func New(log *slog.Logger, m *metrics.Metrics) *Service {
 func (s *Service) Apply(cfg *config.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	units, fresh, err := s.assemble(cfg)
+	c, err := s.build(cfg)
 	if err != nil {
 		return err
+	}
+	s.drop()
+	startAll(c.fresh)
+	s.use(c)
+	return nil
+}
+
+// candidate is a configuration that is built whole and not in use.
+type candidate struct {
+	cfg    *config.Config
+	units  []*unit
+	fresh  []*unit // those of units that are not in use
+	policy *authz.Policy
+}
+
+// build makes everything that cfg needs and starts none of it.
+func (s *Service) build(cfg *config.Config) (*candidate, error) {
+	if s.closed {
+		return nil, errors.New("the service is closed")
+	}
+	units, fresh, err := s.assemble(cfg)
+	if err != nil {
+		return nil, err
 	}
 	policy, err := s.policy(cfg, units)
 	if err != nil {
 		stopAll(fresh)
-		return err
+		return nil, err
 	}
-	for _, u := range fresh {
-		u.start()
-	}
-	for i, u := range units {
-		cache := cfg.Issuers[i].Validation.Cache
+	return &candidate{cfg: cfg, units: units, fresh: fresh, policy: policy}, nil
+}
+
+// use swaps in a candidate whose units run.
+func (s *Service) use(c *candidate) {
+	for i, u := range c.units {
+		cache := c.cfg.Issuers[i].Validation.Cache
 		u.issuer.Resize(cache.MaxEntries, int64(cache.MaxBytes))
 	}
-	s.checks.Use(policy)
-	gone := without(s.units, units)
-	s.units = units
-	s.retire(gone)
-	return nil
+	s.checks.Use(c.policy)
+	gone := without(s.units, c.units)
+	s.units = c.units
+	s.retire(gone, retireAfter)
 }
 
 // assemble returns the units of cfg in order, and those of them that are new.
@@ -109,14 +136,14 @@ func (s *Service) policy(cfg *config.Config, units []*unit) (*authz.Policy, erro
 }
 
 // retire stops units that no new request will meet, once those under way are
-// through, and drops the metrics of issuers that are no longer configured.
-func (s *Service) retire(units []*unit) {
+// through, and drops the metrics of issuers that are not configured.
+func (s *Service) retire(units []*unit, after time.Duration) {
 	if len(units) == 0 {
 		return
 	}
 	s.retired.Go(func() {
 		select {
-		case <-time.After(retireAfter):
+		case <-time.After(after):
 		case <-s.closing:
 		}
 		stopAll(units)
@@ -143,14 +170,20 @@ func (s *Service) Issuers() map[string]error {
 
 // Ready returns nil when every issuer can be decided.
 func (s *Service) Ready() error {
-	states := s.Issuers()
-	if len(states) == 0 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.units) == 0 {
 		return errors.New("no configuration in use yet")
 	}
+	return undecided(s.units)
+}
+
+// undecided says which of the units' issuers cannot be decided now, and why.
+func undecided(units []*unit) error {
 	var problems []error
-	for issuer, err := range states {
-		if err != nil {
-			problems = append(problems, fmt.Errorf("issuer %s: %w", issuer, err))
+	for _, u := range units {
+		if err := u.server.Ready(); err != nil {
+			problems = append(problems, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err))
 		}
 	}
 	return errors.Join(problems...)
@@ -184,12 +217,22 @@ func (s *Service) Expire() {
 
 // Close stops every unit, after the calls under way.
 func (s *Service) Close() {
+	s.mu.Lock()
+	s.drop()
+	s.closed = true
+	s.mu.Unlock()
 	close(s.closing)
 	s.retired.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stopAll(s.units)
 	s.units = nil
+}
+
+func startAll(units []*unit) {
+	for _, u := range units {
+		u.start()
+	}
 }
 
 func stopAll(units []*unit) {
@@ -213,11 +256,10 @@ func without(units, keep []*unit) []*unit {
 func (s *Service) Check(cfg *config.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	units, fresh, err := s.assemble(cfg)
+	c, err := s.build(cfg)
 	if err != nil {
 		return err
 	}
-	defer stopAll(fresh)
-	_, err = s.policy(cfg, units)
-	return err
+	stopAll(c.fresh)
+	return nil
 }

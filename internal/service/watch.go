@@ -81,33 +81,54 @@ func (f *File) pause() time.Duration {
 
 // Watch applies the configuration again when the content of its file changes,
 // and on every value of again (SIGHUP), until ctx ends. A configuration that
-// cannot be used is logged and counted, and the one in use stays; applied is
-// told of each that can.
+// cannot be used is logged and counted, and the one in use stays; one whose
+// issuers cannot be decided yet waits; applied is told of each that is used.
 func (s *Service) Watch(ctx context.Context, f *File, again <-chan os.Signal, applied func(*config.Config)) {
+	look := time.After(f.pause())
 	for {
+		var wait <-chan time.Time
+		if s.isWaiting() {
+			wait = time.After(waitInterval)
+		}
 		select {
 		case <-ctx.Done():
 			return
+		case <-wait:
+			s.advance(applied)
+			continue
 		case <-again:
 			f.demanded = true
-		case <-time.After(f.pause()):
+		case <-look:
 		}
 		if cfg, due, err := f.look(time.Now()); due {
 			s.reload(cfg, err, applied)
 		}
+		look = time.After(f.pause())
 	}
 }
 
-// reload uses cfg, unless err says that there is none.
+// reload uses cfg as soon as it can be, unless err says that there is none.
 func (s *Service) reload(cfg *config.Config, err error, applied func(*config.Config)) {
 	if err == nil {
-		err = s.Apply(cfg)
+		err = s.propose(cfg)
+	} else {
+		s.withdraw()
 	}
-	s.metrics.Reload(err)
 	if err != nil {
+		s.metrics.Reload(err)
 		s.log.Error("changed configuration is not usable, keeping the one in use", "error", err)
 		return
 	}
+	s.advance(applied)
+}
+
+// advance uses the configuration that waits, if it need not wait any longer.
+func (s *Service) advance(applied func(*config.Config)) {
+	cfg := s.promote()
+	if cfg == nil {
+		return
+	}
+	s.metrics.Reload(nil)
 	for _, w := range cfg.Warnings() {
 		s.log.Warn(w)
 	}
