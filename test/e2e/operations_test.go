@@ -71,6 +71,7 @@ func TestMetricNames(t *testing.T) {
 		`bearergate_issuer_ready` + of + `}`:                                   1,
 		`bearergate_config_reloads_total{result="success"}`:                    0,
 		`bearergate_config_reloads_total{result="failure"}`:                    0,
+		`bearergate_config_pending`:                                            0,
 	} {
 		if got := service.Metric(t, series); got != want {
 			t.Errorf("%s: got %v, want %v", series, got, want)
