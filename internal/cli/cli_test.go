@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -90,7 +91,11 @@ func TestRun(t *testing.T) {
 		},
 		"online, down": {[]string{"validate", "--online", config("down.yaml")}, 1, "", "http://127.0.0.1:1"},
 
-		"serve, invalid":    {[]string{"serve", bad}, 1, "", "nope: unknown key"},
+		"serve, invalid": {[]string{"serve", bad}, 1, "", "nope: unknown key"},
+		"serve, no file": {
+			[]string{"serve", config("none.yaml")}, 1, "", "none.yaml: no such file or directory\nThere is no configuration. " +
+				"Name one with --config or BEARERGATE_CONFIG; in a container, mount it",
+		},
 		"serve, gRPC taken": {[]string{"serve", config("grpc.yaml")}, 1, "", "address already in use"},
 		"serve, admin taken": {
 			[]string{"serve", config("admin.yaml")}, 1, "", "address already in use",
@@ -210,5 +215,16 @@ insecure_http = true
 	cancel()
 	if got := <-status; got != 0 {
 		t.Errorf("serve: got %d, want 0 after a clean drain: %s", got, &out)
+	}
+}
+
+func TestHintIsForTheConfigurationItself(t *testing.T) {
+	dir := files(t, map[string]string{"a.yaml": "auth: {issuer: https://as.example.com, audience: api, ca_file: /none.pem}"})
+	for name, want := range map[string]bool{"none.yaml": true, "a.yaml": false} {
+		var stderr bytes.Buffer
+		status := Run(t.Context(), build, []string{"serve", "--config=" + filepath.Join(dir, name)}, io.Discard, &stderr)
+		if got := strings.Contains(stderr.String(), "There is no configuration."); status != 1 || got != want {
+			t.Errorf("%s: got status %d and %s, want 1 and the hint: %t", name, status, &stderr, want)
+		}
 	}
 }

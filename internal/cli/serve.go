@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -34,6 +36,20 @@ func (p program) serveCommand() *cobra.Command {
 	return cmd
 }
 
+// noFile is for who starts the image, or the binary, for the first time.
+const noFile = "There is no configuration. Name one with --config or BEARERGATE_CONFIG; in a container, mount it where that\n" +
+	"points: docker run -v ./bearergate.yaml:/etc/bearergate/bearergate.yaml:ro bearergate"
+
+// hinted adds what to do where the file at path itself is not there, and not one
+// that it names.
+func hinted(err error, path string) error {
+	var missing *fs.PathError
+	if errors.As(err, &missing) && missing.Path == path && errors.Is(missing, fs.ErrNotExist) {
+		return fmt.Errorf("%w\n%s", err, noFile)
+	}
+	return err
+}
+
 // serve runs the service of the file at path until ctx ends, then drains. It
 // reloads when the file changes and on every value of reload.
 func (p program) serve(ctx context.Context, path string, reload <-chan os.Signal, open listeners) error {
@@ -42,7 +58,7 @@ func (p program) serve(ctx context.Context, path string, reload <-chan os.Signal
 	})
 	cfg, err := file.Load()
 	if err != nil {
-		return err
+		return hinted(err, path)
 	}
 	s := p.newServer(cfg)
 	defer s.service.Close()

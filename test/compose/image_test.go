@@ -70,6 +70,20 @@ func TestImageIsWhatAnOperatorExpects(t *testing.T) {
 	}
 }
 
+// Whoever starts the image without a configuration is told what it needs.
+func TestImageWithoutConfigurationSaysWhatToDo(t *testing.T) {
+	out, err := exec.Command("docker", "run", "--rm", "--network", "none", "bearergate").CombinedOutput()
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) || ended.ExitCode() != 1 {
+		t.Errorf("got %v, want exit status 1", err)
+	}
+	for _, want := range []string{"-v ./bearergate.yaml:/etc/bearergate/bearergate.yaml", "BEARERGATE_CONFIG"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("got %q, want %s in it", out, want)
+		}
+	}
+}
+
 // What a node fetches is compressed; the size on its disk is logged beside it.
 func TestImageIsSmall(t *testing.T) {
 	cmd := exec.Command("docker", "save", "bearergate")
