@@ -29,6 +29,12 @@ test: tools ## pass the tests: units, some fuzzing, a real Envoy and a real auth
 test-kubernetes: ## render and check the chart, and run what Envoy Gateway makes of its chain
 	cd test/kubernetes && $(GO) vet ./... && $(GO) test ./...
 
+# Which of them: SERVERS=keycloak,mcp
+SERVERS ?= all
+.PHONY: test-servers
+test-servers: tools ## run against real authorization servers and MCP SDKs, each fetched once into .cache, and say which could not be had
+	cd test && SERVERS=$(SERVERS) $(GO) test -race -count=1 -timeout 90m -v -run '^(TestServers|TestMCPClientsOfOtherSDKsFindTheirWay)$$' ./servers ./e2e
+
 .PHONY: test-docker
 test-docker: ## build the image and run the compose stack in a real Docker engine, or say that it is skipped
 	test/tools/docker.sh || [ $$? -eq 77 ]

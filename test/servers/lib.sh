@@ -6,7 +6,12 @@ root="$(cd "$here/../../.." && pwd)"
 origin="http://127.0.0.1:$port"
 redirect=https://app.example.com/callback
 
-fail() { echo "missing: $*" >&2; exit 1; }
+# Exit status 77: the server cannot be had here, which says nothing about it.
+fail() {
+  echo "missing: $*" >&2
+  echo "left out: the authorization server ${here##*/} (missing: $*)" >>"${LEFT_OUT:-/dev/null}"
+  exit 77
+}
 need() { for tool; do command -v "$tool" >/dev/null || fail "$tool"; done; }
 
 # once FOLDER COMMAND…: runs the command unless it succeeded before.

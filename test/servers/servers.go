@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -67,6 +68,12 @@ type Grant struct {
 	Want       string            `json:"want"`       // what Bearergate must say of the access token; empty: allowed
 }
 
+// ErrMissing is for a server, or what it needs to run, that cannot be had here.
+var ErrMissing = errors.New("cannot be had here")
+
+// missing is how a script of a server ends that cannot be had.
+const missing = 77
+
 // folder is test/servers.
 func folder() string {
 	_, file, _, _ := runtime.Caller(0)
@@ -100,6 +107,9 @@ func Start(ctx context.Context, name string, port int) (*Server, error) {
 	}
 	if err != nil {
 		s.Stop()
+		if cmd.ProcessState.ExitCode() == missing {
+			return nil, fmt.Errorf("%s: %w", name, ErrMissing)
+		}
 		return nil, fmt.Errorf("%s: got no description of the server: %w", name, err)
 	}
 	return s, nil
@@ -107,6 +117,9 @@ func Start(ctx context.Context, name string, port int) (*Server, error) {
 
 // Stop ends the server and all that its script started.
 func (s *Server) Stop() {
+	if s.cmd.ProcessState != nil {
+		return // its process ID may be somebody else's by now
+	}
 	_ = s.cmd.Cancel()
 	_ = s.cmd.Wait()
 }

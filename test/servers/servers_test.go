@@ -2,6 +2,7 @@ package servers
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"slices"
@@ -27,12 +28,12 @@ func TestServers(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 			defer cancel()
-			s, err := Start(ctx, name, freePorts(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Stop()
-			tryTokens(ctx, t, s)
+			port := freePorts(t)
+			s := start(ctx, t, name, port)
+			client := serve(t, s, "")
+			tryTokens(ctx, t, s, client)
+			tryScope(ctx, t, s)
+			tryRestart(ctx, t, s, port, client)
 		})
 	}
 }
@@ -60,7 +61,25 @@ next:
 	return 0
 }
 
-func tryTokens(ctx context.Context, t *testing.T, s *Server) {
+// start runs a server until the end of the test. One that cannot be had here is
+// skipped, and told apart from one that was tried.
+func start(ctx context.Context, t *testing.T, name string, port int) *Server {
+	t.Helper()
+	s, err := Start(ctx, name, port)
+	if errors.Is(err, ErrMissing) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// serve runs Bearergate with the configuration of the page, and more keys of the
+// issuer.
+func serve(t *testing.T, s *Server, more string) authv3.AuthorizationClient {
+	t.Helper()
 	for name, value := range s.Environment {
 		t.Setenv(name, value)
 	}
@@ -69,7 +88,12 @@ func tryTokens(ctx context.Context, t *testing.T, s *Server) {
 		t.Fatal(err)
 	}
 	const addresses = "server: {grpc_address: \"$GRPC\", admin_address: \"$ADMIN\"}\n"
-	client := harness.Serve(t, addresses+configuration).Ready(t).Client(t)
+	configuration = strings.Replace(configuration, "  insecure_http: true\n", "  insecure_http: true\n"+more, 1)
+	return harness.Serve(t, addresses+configuration).Ready(t).Client(t)
+}
+
+func tryTokens(ctx context.Context, t *testing.T, s *Server, client authv3.AuthorizationClient) {
+	t.Helper()
 	for _, g := range s.Grants {
 		session, err := s.Get(ctx, g)
 		if err != nil {
@@ -93,6 +117,61 @@ func tryTokens(ctx context.Context, t *testing.T, s *Server) {
 			t.Fatal(err)
 		}
 		expect(ctx, t, client, token, refused()...)
+	}
+}
+
+// access returns the access token of each way to get one that Bearergate takes.
+func access(ctx context.Context, t *testing.T, s *Server) []Token {
+	t.Helper()
+	var all []Token
+	for _, g := range s.Grants {
+		if g.Want != "" {
+			continue
+		}
+		session, err := s.Get(ctx, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, token := range session.Tokens {
+			if token.Kind == "access" {
+				all = append(all, token)
+			}
+		}
+	}
+	return all
+}
+
+// tryScope demands a scope that nobody was given.
+func tryScope(ctx context.Context, t *testing.T, s *Server) {
+	t.Helper()
+	client := serve(t, s, "  required_scopes: [nobody-has-it]\n")
+	for _, token := range access(ctx, t, s) {
+		expect(ctx, t, client, token, "insufficient_scope")
+	}
+}
+
+// tryRestart ends the server and starts it anew. Those that keep their keys in
+// memory come back with others, which is a rotation too.
+func tryRestart(ctx context.Context, t *testing.T, s *Server, port int, client authv3.AuthorizationClient) {
+	t.Helper()
+	var signed []Token
+	for _, token := range access(ctx, t, s) {
+		if strings.Count(token.Raw, ".") == 2 {
+			signed = append(signed, token)
+		}
+	}
+	s.Stop()
+	for _, token := range signed {
+		// What only the server could say is undecided while it is away; where JWTs
+		// are verified here, they go on.
+		expect(ctx, t, client, token, "allowed", "unavailable")
+	}
+	s = start(ctx, t, s.name, port)
+	for _, token := range access(ctx, t, s) {
+		harness.Eventually(t, token.Grant+": a new token passes", func() bool {
+			got, _, err := harness.Ask(ctx, client, "/", "Bearer "+token.Raw)
+			return err == nil && got == "allowed"
+		})
 	}
 }
 

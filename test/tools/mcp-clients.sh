@@ -8,7 +8,12 @@ here="$(cd "$(dirname "$0")" && pwd)"
 language="${1:?typescript or python}"
 cache="$(cd "$here/../.." && pwd)/.cache/mcp-$language"
 
-missing() { rm -rf "$cache"; echo "missing: $*" >&2; exit 77; }
+missing() {
+  rm -rf "$cache"
+  echo "missing: $*" >&2
+  echo "left out: an MCP client (missing: $*)" >>"${LEFT_OUT:-/dev/null}"
+  exit 77
+}
 
 typescript() {
   command -v npm >/dev/null || missing "node 20 and npm, to run the MCP SDK for TypeScript"

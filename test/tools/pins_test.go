@@ -80,7 +80,14 @@ func TestOneGoImage(t *testing.T) {
 }
 
 func TestNodePackagesArePinned(t *testing.T) {
-	content, err := os.ReadFile("oidc-provider/package-lock.json")
+	for _, file := range []string{"oidc-provider/package-lock.json", "mcp-clients/package-lock.json"} {
+		t.Run(file, func(t *testing.T) { checkLock(t, file) })
+	}
+}
+
+func checkLock(t *testing.T, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +101,7 @@ func TestNodePackagesArePinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(lock.Packages) < 2 {
-		t.Fatalf("packages: got %d, want oidc-provider and what it needs", len(lock.Packages))
+		t.Fatalf("packages: got %d, want one and what it needs", len(lock.Packages))
 	}
 	for name, p := range lock.Packages {
 		if name == "" { // ourselves
@@ -113,12 +120,19 @@ func TestNodePackagesArePinned(t *testing.T) {
 }
 
 func TestWheelsArePinned(t *testing.T) {
-	content, err := os.ReadFile("envoy/requirements.txt")
+	for _, file := range []string{"envoy/requirements.txt", "mcp-clients/requirements.txt"} {
+		t.Run(file, func(t *testing.T) { checkRequirements(t, file) })
+	}
+}
+
+func checkRequirements(t *testing.T, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := strings.ReplaceAll(string(content), "\\\n", "")
-	requirement := regexp.MustCompile(`^[a-z-]+==[0-9.]+(\s+--hash=sha256:[0-9a-f]{64})+$`)
+	requirement := regexp.MustCompile(`^[a-z0-9-]+(?:\[[a-z]+\])?==[0-9.]+(\s+--hash=sha256:[0-9a-f]{64})+$`)
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "#") && !requirement.MatchString(line) {

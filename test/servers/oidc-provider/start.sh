@@ -3,7 +3,7 @@
 set -euo pipefail
 source "$(dirname "$0")/../lib.sh"
 need node
-folder="$("$root/test/tools/oidc-provider.sh")"
+folder="$("$root/test/tools/oidc-provider.sh")" || fail oidc-provider
 version="$(node -p "require('$folder/node_modules/oidc-provider/package.json').version")"
 jwt=https://api.example.com/jwt
 opaque=https://api.example.com/opaque
