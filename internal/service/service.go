@@ -73,16 +73,16 @@ func (s *Service) build(cfg *config.Config) (*candidate, error) {
 	if s.closed {
 		return nil, errors.New("the service is closed")
 	}
-	units, fresh, err := s.assemble(cfg)
+	units, err := s.assemble(cfg)
 	if err != nil {
 		return nil, err
 	}
-	policy, err := s.policy(cfg, units)
-	if err != nil {
-		stopAll(fresh)
+	c := &candidate{cfg: cfg, units: units, fresh: without(units, s.units)}
+	if c.policy, err = s.policy(cfg, units); err != nil {
+		stopAll(c.fresh)
 		return nil, err
 	}
-	return &candidate{cfg: cfg, units: units, fresh: fresh, policy: policy}, nil
+	return c, nil
 }
 
 // use swaps in a candidate whose units run.
@@ -97,21 +97,22 @@ func (s *Service) use(c *candidate) {
 	s.retire(gone, retireAfter)
 }
 
-// assemble returns the units of cfg in order, and those of them that are new.
-func (s *Service) assemble(cfg *config.Config) (units, fresh []*unit, err error) {
+// assemble returns the units of cfg in order, those in use that it leaves as they
+// are among them.
+func (s *Service) assemble(cfg *config.Config) ([]*unit, error) {
+	var units []*unit
 	for _, i := range cfg.Issuers {
-		if u := s.running(i); u != nil {
-			units = append(units, u)
-			continue
+		u := s.running(i)
+		if u == nil {
+			var err error
+			if u, err = s.newUnit(i); err != nil {
+				stopAll(without(units, s.units))
+				return nil, err
+			}
 		}
-		u, err := s.newUnit(i)
-		if err != nil {
-			stopAll(fresh)
-			return nil, nil, err
-		}
-		units, fresh = append(units, u), append(fresh, u)
+		units = append(units, u)
 	}
-	return units, fresh, nil
+	return units, nil
 }
 
 func (s *Service) running(i config.Issuer) *unit {

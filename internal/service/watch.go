@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"time"
 
@@ -37,7 +38,10 @@ func (f *File) Load() (*config.Config, error) {
 	return f.take(content, err)
 }
 
-// look says whether there is something to load now, and loads it: a change
+// errNothingNew is no failure: there is nothing to load now.
+var errNothingNew = errors.New("nothing new")
+
+// look loads what there is to load now, or returns [errNothingNew]: a change
 // that has stood for [livefile.Settle], or what a SIGHUP demanded. The bytes
 // that were compared are the ones that are parsed.
 //
@@ -45,18 +49,17 @@ func (f *File) Load() (*config.Config, error) {
 // since must settle for it, too: tools send the signal on the first event of a
 // file that they, or others, are still writing, and a configuration that ends
 // before its rules may be valid. That costs the operator a second.
-func (f *File) look(now time.Time) (cfg *config.Config, due bool, err error) {
+func (f *File) look(now time.Time) (*config.Config, error) {
 	content, err := config.Read(f.path)
 	changed := !bytes.Equal(content, f.content) || (err == nil) != (f.content != nil)
 	switch {
 	case !changed && !f.demanded:
 		f.settling.Reset()
-		return nil, false, nil
+		return nil, errNothingNew
 	case changed && !f.settling.Settled(content, now):
-		return nil, false, nil
+		return nil, errNothingNew
 	}
-	cfg, err = f.take(content, err)
-	return cfg, true, err
+	return f.take(content, err)
 }
 
 // take parses what was read. A file that is gone or cannot be read is a change
@@ -100,7 +103,7 @@ func (s *Service) Watch(ctx context.Context, f *File, again <-chan os.Signal, ap
 			f.demanded = true
 		case <-look:
 		}
-		if cfg, due, err := f.look(time.Now()); due {
+		if cfg, err := f.look(time.Now()); !errors.Is(err, errNothingNew) {
 			s.reload(cfg, err, applied)
 		}
 		look = time.After(f.pause())

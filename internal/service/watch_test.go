@@ -53,7 +53,7 @@ func (w *watched) run(longest time.Duration) (taken string, after time.Duration)
 	w.t.Helper()
 	began := time.Now()
 	for {
-		if cfg, due, err := w.look(time.Now()); due {
+		if cfg, err := w.look(time.Now()); !errors.Is(err, errNothingNew) {
 			if err != nil {
 				return "error: " + err.Error(), time.Since(began)
 			}
