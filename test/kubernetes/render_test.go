@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -71,15 +72,49 @@ func notes(t *testing.T, name string) string {
 	return release.Info.Notes
 }
 
+type mistake struct{ name, config, set, want string }
+
+// tooLate would install, and then fail or mislead.
+var tooLate = []mistake{
+	{"port unquoted", "server: {grpc_address: 9191}", "", `server.grpc_address: got 9191, want ":PORT" in quotes`},
+	{"admin port unquoted", "server: {admin_address: 9192}", "", `server.admin_address: got 9192, want ":PORT" in quotes`},
+	{"server is no mapping", "server: 5", "", "config: server: got 5, want a mapping"},
+	{"headers are no mapping", "headers: [x-a]", "", `config: headers: got ["x-a"], want a mapping`},
+	{"one port twice", `server: {grpc_address: ":9192"}`, "", "got port 9192 for grpc_address and admin_address"},
+	{"least above most", "realm: a", "autoscaling.enabled=true,autoscaling.minReplicas=11", "got minReplicas 11, want at most maxReplicas 10"},
+	{"request above its limit", "realm: a", "resources.requests.memory=1Gi", "got a request of 1Gi memory, want at most the limit of 512Mi"},
+	{"request above its limit, in thousandths", "realm: a", "resources.requests.cpu=2001m", "got a request of 2001m cpu"},
+	{"grace below the drain", "server: {drain_delay: 10s}", "shutdown.terminationGracePeriodSeconds=36", "got 36, want at least 37"},
+	{"secret of nobody", "auth: {client_secret_file: /etc/bearergate/secrets/oauth/secret}", "", `config: auth.client_secret_file: got "/etc/bearergate/secrets/oauth/secret", which nothing mounts`},
+	{"secret of another name", "issuers: [{client_key_file: /etc/bearergate/secrets/oauths/key}]", "secrets[0].name=oauth,secrets[0].secretName=b", "config: issuers[0].client_key_file"},
+	{"key not picked", "auth: {client_secret_file: /etc/bearergate/secrets/oauth/secret}", "secrets[0].name=oauth,secrets[0].secretName=b,secrets[0].keys[0]=c", "secrets picks other keys of oauth: c"},
+	{"anchors of nobody", "auth: {ca_file: /etc/bearergate/ca/internal/ca.crt}", "", "config: auth.ca_file"},
+	{"relative file", "auth: {jwks_file: keys.json}", "", "config: auth.jwks_file"},
+	{"secret twice", "realm: a", "secrets[0].name=a,secrets[0].secretName=b,secrets[1].name=a,secrets[1].secretName=c", "secrets: got a twice"},
+	{"label of the selector", "realm: a", `commonLabels.app\.kubernetes\.io/instance=b`, "commonLabels: got app.kubernetes.io/instance, which is the chart's own"},
+	{"label of the selector on Pods", "realm: a", `podLabels.app\.kubernetes\.io/name=b`, "podLabels: got app.kubernetes.io/name"},
+	{"label of Helm", "realm: a", `commonLabels.app\.kubernetes\.io/managed-by=b`, "commonLabels: got app.kubernetes.io/managed-by"},
+}
+
+// TestFilesThatAreThere is the other side of the above.
+func TestFilesThatAreThere(t *testing.T) {
+	for file, set := range map[string]string{
+		"/etc/ssl/certs/ca-certificates.crt": "",
+		"${DIR}/secret":                      "",
+		"":                                   "",
+		"/etc/bearergate/secrets/a/b":        "secrets[0].name=a,secrets[0].secretName=b,secrets[0].keys[0]=b",
+		"/etc/bearergate/ca/a/b":             "caBundles[0].name=a,caBundles[0].configMapName=b",
+		"/vault/b":                           "extraVolumes[0].name=a,extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/vault/",
+		"/vault":                             "extraVolumes[0].name=a,extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/vault",
+	} {
+		render(t, fmt.Sprintf("auth: {ca_file: %q}", file), "--set", set)
+	}
+}
+
 // TestMistakes is what the chart refuses, and says why.
 func TestMistakes(t *testing.T) {
 	const listening = "server: {admin_address: \":9192\"}\n"
-	tests := []struct {
-		name   string
-		config string
-		set    string
-		want   string
-	}{
+	tests := []mistake{
 		{"no configuration", "", "", "config: missing"},
 		{"not YAML", "a: [", "", "config: not YAML"},
 		{"socket", "server: {grpc_address: unix:///a}", "", `server.grpc_address: got "unix:///a", want ":PORT"`},
@@ -101,7 +136,7 @@ func TestMistakes(t *testing.T) {
 		{"TLS to plain text", listening, "istio.destinationRule.enabled=true", "needs tls"},
 		{"selector and target", listening, "istio.authorizationPolicy.enabled=true,istio.authorizationPolicy.selector.a=b,istio.authorizationPolicy.targetRefs[0].kind=Gateway,istio.authorizationPolicy.targetRefs[0].name=a", "want one of them"},
 	}
-	for _, test := range tests {
+	for _, test := range append(tests, tooLate...) {
 		t.Run(test.name, func(t *testing.T) {
 			args := []string{"--set-literal", "config=" + test.config}
 			if test.set != "" {
@@ -111,7 +146,7 @@ func TestMistakes(t *testing.T) {
 			if err == nil {
 				t.Fatal("got no error")
 			}
-			if !strings.Contains(errs, test.want) {
+			if !strings.Contains(errs, test.want) || strings.Contains(errs, "wrong type") {
 				t.Errorf("got %q, want %q in it", errs, test.want)
 			}
 		})

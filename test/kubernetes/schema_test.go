@@ -20,7 +20,19 @@ func TestSchemaRejects(t *testing.T) {
 		{"typo in cert-manager", "tls.certManager.issuer.name=a", "'issuer' not allowed"},
 		{"typo in a secret", "secrets[0].name=a,secrets[0].secretName=b,secrets[0].key=c", "'key' not allowed"},
 		{"secret without a name", "secrets[0].name=a", "missing property 'secretName'"},
-		{"secret in the environment", "env[0].name=A,env[0].valueFrom.secretKeyRef.name=a", "'valueFrom' not allowed"},
+		{"environment without a value", "env[0].name=A", "oneOf"},
+		{"environment with two values", "env[0].name=A,env[0].value=a,env[0].valueFrom.fieldRef.fieldPath=b", "oneOf"},
+		{"environment from both", "envFrom[0].configMapRef.name=a,envFrom[0].secretRef.name=b", "oneOf"},
+		{"volume without a name", "extraVolumes[0].emptyDir.medium=Memory", "missing property 'name'"},
+		{"a relative mount", "extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=b", "does not match pattern"},
+		{"typo in the strategy", "strategy.rollingUpdate.maxSurges=1", "'maxSurges' not allowed"},
+		{"typo in the behaviour", "autoscaling.behavior.scaleUp.policy=a", "'policy' not allowed"},
+		{"typo in a relabeling", "metrics.podMonitor.relabelings[0].sourceLabel=a", "'sourceLabel' not allowed"},
+		{"peer by address and label", "networkPolicy.clients[0].cidr=10.0.0.0/8,networkPolicy.clients[0].podLabels.a=b", "not"},
+		{"exception of nothing", "networkPolicy.clients[0].except[0]=10.0.0.0/8", "cidr"},
+		{"a family that is none", "service.ipFamilies[0]=IPv5", "value must be one of"},
+		{"a provider that Istio does not find", "istio.provider=bearer gate", "does not match pattern"},
+		{"a provider without a name", "istio.provider=", "does not match pattern"},
 		{"typo in a toleration", "tolerations[0].keys=a", "'keys' not allowed"},
 		{"typo in the affinity", "affinity.nodeAfinity.a=b", "'nodeAfinity' not allowed"},
 		{"typo deep in the affinity", "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKeys=a", "'topologyKeys' not allowed"},
@@ -53,8 +65,9 @@ func TestSchemaRejects(t *testing.T) {
 }
 
 // openMaps are those whose keys are the user's own: labels, annotations,
-// selectors; and `global`, which belongs to parent charts.
-var openMaps = []string{"definitions.labels", "properties.global"}
+// selectors; those of Kubernetes' own objects; and `global`, which belongs to
+// parent charts.
+var openMaps = []string{"definitions.labels", "definitions.kubernetes", "definitions.volume", "properties.global"}
 
 // TestSchemaIsStrictEverywhere walks every object of the schema.
 func TestSchemaIsStrictEverywhere(t *testing.T) {
@@ -80,8 +93,6 @@ func TestSchemaAndValuesHaveTheSameKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := schema(t)
-	properties := all["properties"].(map[string]any)
-	delete(properties, "global")
 	if diff := cmp.Diff(keysOfSchema("", all, all), keysOfValues("", defaults)); diff != "" {
 		t.Errorf("(-schema +values)\n%s", diff)
 	}
@@ -111,7 +122,7 @@ func walk(path string, node any, visit func(string, map[string]any)) {
 }
 
 // optional are objects without defaults: a key of them is the user's choice.
-var optional = []string{"affinity", "envoyGateway.securityPolicy.contextExtensions"}
+var optional = []string{"affinity", "autoscaling.behavior", "dnsConfig", "envoyGateway.securityPolicy.contextExtensions", "strategy"}
 
 func keysOfSchema(path string, node, all map[string]any) []string {
 	if ref, ok := node["$ref"].(string); ok {

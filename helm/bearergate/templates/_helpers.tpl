@@ -21,13 +21,53 @@ app.kubernetes.io/component: authorization
 {{- end }}
 
 {{- define "bearergate.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "bearergate.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: bearergate
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- include "bearergate.labelsWith" (list . dict) }}
+{{- end }}
+
+{{/* Labels of an object, with more of its own. Users' labels win over what only describes; the others are refused (checks). */}}
+{{- define "bearergate.labelsWith" -}}
+{{- $root := index . 0 }}
+{{- with $root }}
+{{- $chart := printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- $own := merge (dict "helm.sh/chart" $chart "app.kubernetes.io/managed-by" .Release.Service) (include "bearergate.selectorLabels" . | fromYaml) }}
+{{- $described := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/part-of" "bearergate" }}
+{{- toYaml (merge $own (index $ 1) .Values.commonLabels $described) }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of the Pods. The chart's version is not among them: a new one alone is no reason to replace Pods. */}}
+{{- define "bearergate.podLabels" -}}
+{{- $own := include "bearergate.selectorLabels" . | fromYaml }}
+{{- toYaml (merge $own .Values.podLabels .Values.commonLabels (dict "app.kubernetes.io/version" .Chart.AppVersion)) }}
+{{- end }}
+
+{{/*
+Replicas of the Deployment. With autoscaling they are the cluster's: a manifest
+that says none would have the ones of before taken for a wish that is gone, and
+the API server set one. Without a cluster to look at, none is said.
+*/}}
+{{- define "bearergate.replicas" -}}
+{{- if not .Values.autoscaling.enabled }}
+{{- .Values.replicaCount }}
+{{- else }}
+{{- with dig "spec" "replicas" "" (lookup "apps/v1" "Deployment" .Release.Namespace (include "bearergate.fullname" .)) }}
+{{- max . $.Values.autoscaling.minReplicas }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of a Pod that is not one of the Service's: a hook or a test. */}}
+{{- define "bearergate.labelsOfComponent" -}}
+{{- $labels := include "bearergate.labels" (index . 0) | fromYaml }}
+{{- toYaml (set $labels "app.kubernetes.io/component" (index . 1)) }}
+{{- end }}
+
+{{/* Annotations of an object: its own, and those of every object. Nothing where there are none. */}}
+{{- define "bearergate.annotations" -}}
+{{- $root := index . 0 }}
+{{- with merge (dict) (index . 1) $root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -39,17 +79,27 @@ app.kubernetes.io/part-of: bearergate
 {{- end }}
 {{- end }}
 
+{{/* A registry of one's own takes the place of the one in the repository. */}}
 {{- define "bearergate.image" -}}
+{{- $repository := .Values.image.repository }}
+{{- with default .Values.global.imageRegistry .Values.image.registry }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") }}
+{{- end }}
 {{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- printf "%s@%s" $repository .Values.image.digest }}
 {{- else }}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
 
 {{/* Host name of the Service within the cluster. */}}
 {{- define "bearergate.host" -}}
 {{ include "bearergate.fullname" . }}.{{ .Release.Namespace }}.svc.{{ .Values.istio.clusterDomain }}
+{{- end }}
+
+{{/* Host name that resolves to every Pod. */}}
+{{- define "bearergate.headlessHost" -}}
+{{ include "bearergate.fullname" . }}-headless.{{ .Release.Namespace }}.svc.{{ .Values.istio.clusterDomain }}
 {{- end }}
 
 {{/* Name of the Secret with the certificate; empty: no TLS. */}}
@@ -61,32 +111,52 @@ app.kubernetes.io/part-of: bearergate
 {{- end }}
 {{- end }}
 
-{{/*
-What the chart must know of the configuration, as YAML. The file itself is
-mounted untouched; Bearergate checks it, the chart only what would make a Pod
-that nobody can reach.
-*/}}
-{{- define "bearergate.server" -}}
-{{- if not .Values.config }}
+{{/* The configuration as an object; a mistake in its outline is a sentence here, not a stack of templates. */}}
+{{- define "bearergate.config" -}}
+{{- if not (or .Values.config .Values.existingConfigMap) }}
 {{- fail "config: missing: give bearergate.yaml, for example by --set-file config=bearergate.yaml" }}
 {{- end }}
 {{- $config := fromYaml .Values.config }}
 {{- with $config.Error }}
 {{- fail (printf "config: not YAML: %s" .) }}
 {{- end }}
+{{- range $key := list "server" "headers" }}
+{{- $value := get $config $key }}
+{{- if and $value (not (kindIs "map" $value)) }}
+{{- fail (printf "config: %s: got %s, want a mapping" $key (toJson $value)) }}
+{{- end }}
+{{- end }}
+{{- toYaml $config }}
+{{- end }}
+
+{{/* An address of the configuration, which must be text: YAML reads an unquoted 9191 as a number. */}}
+{{- define "bearergate.address" -}}
+{{- $key := index . 0 }}
+{{- $value := index . 1 }}
+{{- if not (kindIs "string" $value) }}
+{{- fail (printf "config: %s: got %s, want \":PORT\" in quotes" $key (toJson $value)) }}
+{{- end }}
+{{- if not (regexMatch (index . 2) $value) }}
+{{- fail (printf "config: %s: got %q, want \":PORT\": %s" $key $value (index . 3)) }}
+{{- end }}
+{{- $value }}
+{{- end }}
+
+{{/*
+What the chart must know of the configuration, as YAML. The file itself is
+mounted untouched; Bearergate checks it, the chart only what would make a Pod
+that nobody can reach.
+*/}}
+{{- define "bearergate.server" -}}
+{{- $config := include "bearergate.config" . | fromYaml }}
 {{- $server := default dict $config.server }}
-{{- $grpc := default ":9191" $server.grpc_address }}
-{{- if not (regexMatch "^(0\\.0\\.0\\.0|\\[::\\])?:[0-9]+$" $grpc) }}
-{{- fail (printf "config: server.grpc_address: got %q, want \":PORT\": Envoy reaches the Pod by its address" $grpc) }}
-{{- end }}
-{{- $admin := default "127.0.0.1:9192" $server.admin_address }}
-{{- if not (regexMatch "^[^$]*:[0-9]+$" $admin) }}
-{{- fail (printf "config: server.admin_address: got %q, want \":PORT\"" $admin) }}
-{{- end }}
-{{- $reachable := regexMatch "^(0\\.0\\.0\\.0|\\[::\\])?:[0-9]+$" $admin }}
+{{- $everywhere := "^(0\\.0\\.0\\.0|\\[::\\])?:[0-9]+$" }}
+{{- $grpc := include "bearergate.address" (list "server.grpc_address" (default ":9191" $server.grpc_address) $everywhere "Envoy reaches the Pod by its address") }}
+{{- $admin := include "bearergate.address" (list "server.admin_address" (default "127.0.0.1:9192" $server.admin_address) "^[^$]*:[0-9]+$" "the chart must know the port") }}
+{{- $reachable := regexMatch $everywhere $admin }}
 {{- $secret := include "bearergate.tlsSecret" . }}
-{{- if and $secret (not $server.tls) }}
-{{- fail "config: server.tls: missing: the chart mounts a certificate at /etc/bearergate/tls that the configuration does not use" }}
+{{- if and $secret (not $server.tls) (not .Values.existingConfigMap) }}
+{{- fail "config: server.tls: missing: tls is set, and Bearergate would speak plain text" }}
 {{- end }}
 {{- if and $server.tls (not $secret) }}
 {{- fail "tls: missing: the configuration has server.tls; set tls.secretName or tls.certManager.enabled" }}
@@ -98,6 +168,7 @@ that nobody can reach.
 grpcPort: {{ regexFind "[0-9]+$" $grpc }}
 adminPort: {{ regexFind "[0-9]+$" $admin }}
 adminReachable: {{ $reachable }}
+clientCertificates: {{ and (kindIs "map" $server.tls) (dig "client_ca_file" "" (default dict $server.tls)) | empty | not }}
 drainSeconds: {{ include "bearergate.seconds" (list "server.drain_delay" (default "0s" $server.drain_delay)) }}
 shutdownSeconds: {{ include "bearergate.seconds" (list "server.shutdown_timeout" (default "15s" $server.shutdown_timeout)) }}
 {{- end }}
@@ -126,20 +197,28 @@ shutdownSeconds: {{ include "bearergate.seconds" (list "server.shutdown_timeout"
 {{- end }}
 {{- end }}
 
+{{/* The number that a quantity stands for. */}}
+{{- define "bearergate.number" -}}
+{{- $text := include "bearergate.quantity" . }}
+{{- $units := dict "" 1.0 "m" 0.001 "k" 1000.0 "M" 1000000.0 "G" 1000000000.0 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 }}
+{{- mulf (float64 (regexFind "^[0-9.]+" $text)) (get $units (regexFind "[A-Za-z]*$" $text)) }}
+{{- end }}
+
 {{/* 90 % of a memory limit as GOMEMLIMIT writes it: the rest is for what the collector does not count. */}}
 {{- define "bearergate.gomemlimit" -}}
-{{- $text := include "bearergate.quantity" . }}
-{{- $units := dict "" 1.0 "k" 1000.0 "M" 1000000.0 "G" 1000000000.0 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 }}
-{{- $bytes := mulf (float64 (regexFind "^[0-9.]+" $text)) (get $units (regexFind "[A-Za-z]*$" $text)) }}
-{{- printf "%dMiB" (divf (mulf $bytes 0.9) 1048576.0 | floor | int) }}
+{{- printf "%dMiB" (divf (mulf (include "bearergate.number" . | float64) 0.9) 1048576.0 | floor | int) }}
 {{- end }}
 
 {{/* One peer of a NetworkPolicy. */}}
 {{- define "bearergate.peer" -}}
+{{- if .cidr -}}
+- ipBlock: {cidr: {{ .cidr | quote }}{{ with .except }}, except: {{ toJson . }}{{ end }}}
+{{- else -}}
 - namespaceSelector: {{ if .namespaceLabels }}{matchLabels: {{ toJson .namespaceLabels }}}{{ else }}{}{{ end }}
   {{- with .podLabels }}
   podSelector: {matchLabels: {{ toJson . }}}
   {{- end }}
+{{- end }}
 {{- end }}
 
 {{/* What Pod Security "restricted" asks of a container, and a read-only root. */}}
@@ -184,8 +263,94 @@ _ for whatever is no letter and no digit.
 
 {{/* The headers to the upstream that the configuration names, in lower case and with dashes. */}}
 {{- define "bearergate.headers" -}}
-{{- $headers := default (dict "x-auth-sub" "" "x-auth-scope" "" "x-auth-client-id" "") (fromYaml .Values.config).headers }}
+{{- $headers := default (dict "x-auth-sub" "" "x-auth-scope" "" "x-auth-client-id" "") (include "bearergate.config" . | fromYaml).headers }}
 {{- range $name, $_ := $headers }}
 - {{ lower $name | replace "_" "-" | quote }}
+{{- end }}
+{{- end }}
+
+{{/* Name of the ConfigMap that the Pods mount. By its content, so that Pods of before keep theirs. */}}
+{{- define "bearergate.configMap" -}}
+{{- if .Values.existingConfigMap }}
+{{- .Values.existingConfigMap }}
+{{- else if .Values.rollOnConfigChange }}
+{{- printf "%s-%s" (include "bearergate.fullname" .) (.Values.config | sha256sum | trunc 10) }}
+{{- else }}
+{{- include "bearergate.fullname" . }}
+{{- end }}
+{{- end }}
+
+{{/*
+The ConfigMaps of this release that a ReplicaSet still names, as they are in
+the cluster. Helm deletes what a release no longer has while the Pods of before
+are still running, so that they stay part of it. Without a cluster: none.
+*/}}
+{{- define "bearergate.configMapsInUse" -}}
+{{- $selector := include "bearergate.selectorLabels" . | fromYaml }}
+{{- $named := dict }}
+{{- range (lookup "apps/v1" "ReplicaSet" .Release.Namespace "").items }}
+{{- $labels := pick (default dict .metadata.labels) "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" }}
+{{- if deepEqual $labels $selector }}
+{{- range .spec.template.spec.volumes }}
+{{- if eq .name "config" }}
+{{- $_ := set $named (dig "configMap" "name" "" .) true }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $maps := list }}
+{{- range $name, $_ := $named }}
+{{- $map := lookup "v1" "ConfigMap" $.Release.Namespace $name }}
+{{- if eq (dig "metadata" "annotations" "meta.helm.sh/release-name" "" $map) $.Release.Name }}
+{{- $maps = append $maps $map }}
+{{- end }}
+{{- end }}
+{{- toYaml $maps }}
+{{- end }}
+
+{{/*
+Whether the hook runs. With cert-manager the Secret is made by this release,
+and before it the hook would wait for it in vain.
+*/}}
+{{- define "bearergate.validates" -}}
+{{- $there := true }}
+{{- if .Values.tls.certManager.enabled }}
+{{- $there = lookup "v1" "Secret" .Release.Namespace (include "bearergate.tlsSecret" .) | empty | not }}
+{{- end }}
+{{- and .Values.validateHook.enabled $there }}
+{{- end }}
+
+{{/* Whether helm test can ask: a service that wants a client certificate, only with one. */}}
+{{- define "bearergate.tests" -}}
+{{- $server := include "bearergate.server" . | fromYaml }}
+{{- and .Values.helmTest.enabled (or (not $server.clientCertificates) (ne .Values.helmTest.tls.clientSecretName "")) }}
+{{- end }}
+
+{{/*
+Another Pod may get what connects too late to one that ends or has just gone.
+Only what never reached Bearergate is asked again: a DPoP proof counts once.
+*/}}
+{{- define "bearergate.retryPolicy" -}}
+retry_policy:
+  retry_on: connect-failure,refused-stream,reset-before-request
+  num_retries: 2
+  retry_host_predicate:
+    - name: envoy.retry_host_predicates.previous_hosts
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+  host_selection_retry_max_attempts: 3
+{{- end }}
+
+{{/* How an endpoint is scraped. */}}
+{{- define "bearergate.scrape" -}}
+interval: {{ .interval }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- range $key := list "relabelings" "metricRelabelings" }}
+{{- with get $ $key }}
+{{ $key }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- end }}
