@@ -50,8 +50,9 @@ the API server set one. Without a cluster to look at, none is said.
 {{- if not .Values.autoscaling.enabled }}
 {{- .Values.replicaCount }}
 {{- else }}
-{{- with dig "spec" "replicas" "" (lookup "apps/v1" "Deployment" .Release.Namespace (include "bearergate.fullname" .)) }}
-{{- max . $.Values.autoscaling.minReplicas }}
+{{- $present := dig "spec" "replicas" nil (lookup "apps/v1" "Deployment" .Release.Namespace (include "bearergate.fullname" .)) }}
+{{- if not (kindIs "invalid" $present) }}
+{{- max $present .Values.autoscaling.minReplicas }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -334,6 +335,8 @@ Only what never reached Bearergate is asked again: a DPoP proof counts once.
 retry_policy:
   retry_on: connect-failure,refused-stream,reset-before-request
   num_retries: 2
+  # The default, a second, is all the time there is.
+  retry_back_off: {base_interval: 0.01s, max_interval: 0.1s}
   retry_host_predicate:
     - name: envoy.retry_host_predicates.previous_hosts
       typed_config:
