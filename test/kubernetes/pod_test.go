@@ -211,6 +211,13 @@ func TestConfigMapFollowsConfiguration(t *testing.T) {
 	}
 }
 
+func TestStrategy(t *testing.T) {
+	got := deployment(t, "realm: a", "--set", "strategy.type=Recreate").Spec.Strategy
+	if got.Type != appsv1.RecreateDeploymentStrategyType || got.RollingUpdate != nil {
+		t.Errorf("got %+v, want Recreate alone", got)
+	}
+}
+
 func deployment(t *testing.T, config string, args ...string) *appsv1.Deployment {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "bearergate.yaml")

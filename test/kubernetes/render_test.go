@@ -111,6 +111,25 @@ func TestFilesThatAreThere(t *testing.T) {
 	}
 }
 
+// TestImage: a registry of one's own takes the place of the one there is.
+func TestImage(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0a", 32)
+	for set, want := range map[string]string{
+		"":                           "ghcr.io/bearergate/bearergate:0.1.0",
+		"image.tag=v1":               "ghcr.io/bearergate/bearergate:v1",
+		"image.registry=a.example":   "a.example/bearergate/bearergate:0.1.0",
+		"global.imageRegistry=b:5/c": "b:5/c/bearergate/bearergate:0.1.0",
+		"global.imageRegistry=b.example,image.registry=a.example/": "a.example/bearergate/bearergate:0.1.0",
+		"image.registry=a.example,image.repository=team/gate":      "a.example/team/gate:0.1.0",
+		"image.registry=a.example,image.repository=localhost/gate": "a.example/gate:0.1.0",
+		"image.repository=gate,image.digest=" + digest:             "gate@" + digest,
+	} {
+		if got := render(t, "realm: a", "--set", set).Containers[0].Image; got != want {
+			t.Errorf("%s: got %s, want %s", set, got, want)
+		}
+	}
+}
+
 // TestMistakes is what the chart refuses, and says why.
 func TestMistakes(t *testing.T) {
 	const listening = "server: {admin_address: \":9192\"}\n"
