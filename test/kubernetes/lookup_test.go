@@ -34,7 +34,8 @@ func cluster(t *testing.T, objects map[string]any) (kubeconfig string) {
 		"cert-manager.io/v1": "Certificate",
 		"policy/v1":          "PodDisruptionBudget",
 	} {
-		list := metav1.APIResourceList{TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: group}
+		list := metav1.APIResourceList{GroupVersion: group}
+		list.Kind, list.APIVersion = "APIResourceList", "v1"
 		for _, kind := range strings.Fields(kinds) {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
 				Name: strings.ToLower(kind) + "s", Kind: kind, Namespaced: true, Verbs: metav1.Verbs{"get", "list"},
@@ -59,15 +60,16 @@ func cluster(t *testing.T, objects map[string]any) (kubeconfig string) {
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
 			answer = metav1.Status{
-				TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: 404,
+				TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
+				Status:   "Failure", Reason: metav1.StatusReasonNotFound, Code: http.StatusNotFound,
 			}
 		}
 		_ = json.NewEncoder(w).Encode(answer)
 	}))
 	t.Cleanup(server.Close)
 	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
-	write(t, kubeconfig, fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: a\n"+
-		"clusters: [{name: a, cluster: {server: %q}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nusers: [{name: a, user: {}}]\n", server.URL))
+	write(t, kubeconfig, fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: a\nusers: [{name: a, user: {}}]\n"+
+		"clusters: [{name: a, cluster: {server: %q}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\n", server.URL))
 	return kubeconfig
 }
 
@@ -149,7 +151,8 @@ func TestAutoscalingKeepsReplicas(t *testing.T) {
 		d.Name, d.Spec.Replicas = "gate-bearergate", &present
 		d.Annotations = map[string]string{"meta.helm.sh/release-name": "gate", "meta.helm.sh/release-namespace": "security"}
 		d.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm"}
-		all := inCluster(t, "autoscaling", map[string]any{"/apis/apps/v1/namespaces/security/deployments/gate-bearergate": d})
+		path := "/apis/apps/v1/namespaces/security/deployments/gate-bearergate"
+		all := inCluster(t, "autoscaling", map[string]any{path: d})
 		if got := find[appsv1.Deployment](t, all).Spec.Replicas; got == nil || *got != want {
 			t.Errorf("%d: got %v, want %d", present, got, want)
 		}

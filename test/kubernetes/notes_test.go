@@ -107,7 +107,8 @@ func TestNotesAskAnotherPod(t *testing.T) {
 		all, _ := endpoints["lb_endpoints"].([]any)
 		endpoints["lb_endpoints"] = append(all, map[string]any{"endpoint": map[string]any{"address": endpoint(t, address)}})
 	}
-	start(t, envoyBinary(t), "--config-path", bootstrapFile(t, bootstrap), "--base-id", fmt.Sprint(os.Getpid()+1), "--log-level", "warn")
+	start(t, envoyBinary(t), "--config-path", bootstrapFile(t, bootstrap),
+		"--base-id", fmt.Sprint(os.Getpid()+1), "--log-level", "warn")
 	wait(t, listener)
 	statuses := func() map[int]int {
 		got := map[int]int{}
@@ -127,5 +128,31 @@ func TestNotesAskAnotherPod(t *testing.T) {
 	stop()
 	if got := statuses(); got[503] != 40 {
 		t.Errorf("with none left: got %v, want 40 of 503", got)
+	}
+}
+
+// TestHelmTestAsks hands the arguments of helm test to the real binary, with a
+// service that nobody finds, and its files at hand.
+func TestHelmTestAsks(t *testing.T) {
+	for _, name := range []string{"minimal", "cert-manager", "mutual-tls"} {
+		pod, ok := pods(t, name)["gate-bearergate-test"]
+		if !ok {
+			t.Fatalf("%s: no Pod", name)
+		}
+		dir, args := t.TempDir(), []string{}
+		for _, arg := range pod.Spec.Containers[0].Args {
+			if _, file, ok := strings.Cut(arg, "="+etc); ok {
+				write(t, filepath.Join(dir, file), content(t, file))
+				arg = strings.ReplaceAll(arg, etc, dir+"/")
+			}
+			if strings.HasPrefix(arg, "--address=gate-bearergate.security.svc:") {
+				arg = "--address=" + free(t)
+			}
+			args = append(args, arg)
+		}
+		_, errs, err := execute(filepath.Join(binaries, "bearergate"), args...)
+		if err == nil || !strings.Contains(errs, "127.0.0.1") {
+			t.Errorf("%s: got %q, want that nobody answers there", name, errs)
+		}
 	}
 }
