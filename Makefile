@@ -39,6 +39,10 @@ test-servers: tools ## run against real authorization servers and MCP SDKs, each
 test-docker: ## build the image and run the compose stack in a real Docker engine, or say that it is skipped
 	test/tools/docker.sh || [ $$? -eq 77 ]
 
+.PHONY: test-cluster
+test-cluster: ## ask a real Kubernetes about the chart; its programs are built once (CLUSTER=cached: only if they are)
+	test/cluster/run.sh
+
 .PHONY: lint
 lint: ## ask golangci-lint, shellcheck and govulncheck about every module and script
 	test/tools/lint.sh
