@@ -27,10 +27,13 @@ import (
 // apiServer is a real kube-apiserver on 127.0.0.1, with an etcd of its own, and
 // nothing else: it validates and stores, and nothing runs.
 type apiServer struct {
-	url    string
-	token  string
-	client *http.Client
-	stops  []func()
+	programs    string // the directory of build.sh
+	url         string
+	certificate string // which it made for itself, as a file
+	signingKey  string // of service accounts, as a file
+	token       string
+	client      *http.Client
+	stops       []func()
 
 	mu    sync.Mutex
 	paths map[string]string // of a kind's objects, by apiVersion and kind
@@ -39,55 +42,56 @@ type apiServer struct {
 // startAPIServer starts both with everything of theirs in dir, and waits until
 // the API server is ready.
 func startAPIServer(programs, dir string) (*apiServer, error) {
-	s := &apiServer{token: rand.Text(), paths: map[string]string{}}
-	if err := s.start(programs, dir); err != nil {
+	s := &apiServer{programs: programs, token: rand.Text(), paths: map[string]string{}}
+	s.certificate = filepath.Join(dir, "certificates", "apiserver.crt")
+	if err := s.start(dir); err != nil {
 		s.stop()
 		return nil, err
 	}
 	return s, nil
 }
 
-func (s *apiServer) start(programs, dir string) error {
+func (s *apiServer) start(dir string) error {
 	ports, err := freePorts(3)
 	if err != nil {
 		return err
 	}
 	store, peers := "http://127.0.0.1:"+ports[0], "http://127.0.0.1:"+ports[1]
 	s.url = "https://127.0.0.1:" + ports[2]
-	key, tokens := filepath.Join(dir, "service-accounts.pem"), filepath.Join(dir, "tokens.csv")
-	if err := writeKey(key); err != nil {
+	s.signingKey = filepath.Join(dir, "service-accounts.pem")
+	tokens := filepath.Join(dir, "tokens.csv")
+	if err := writeKey(s.signingKey); err != nil {
 		return err
 	}
 	if err := os.WriteFile(tokens, []byte(s.token+",test,test,system:masters\n"), 0o600); err != nil {
 		return err
 	}
-	if err := s.run(programs, dir, "etcd", "--data-dir", filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
+	if err := s.run(s.programs, dir, "etcd", "--data-dir", filepath.Join(dir, "etcd"), "--unsafe-no-fsync",
 		"--listen-client-urls", store, "--advertise-client-urls", store, "--listen-peer-urls", peers,
 		"--initial-advertise-peer-urls", peers, "--initial-cluster", "default="+peers); err != nil {
 		return err
 	}
-	certificates := filepath.Join(dir, "certificates")
-	if err := s.run(programs, dir, "kube-apiserver", "--etcd-servers", store,
+	if err := s.run(s.programs, dir, "kube-apiserver", "--etcd-servers", store,
 		"--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", ports[2],
-		"--cert-dir", certificates, "--token-auth-file", tokens, "--authorization-mode", "RBAC",
+		"--cert-dir", filepath.Dir(s.certificate), "--token-auth-file", tokens, "--authorization-mode", "RBAC",
 		"--service-account-issuer", "https://kubernetes.default.svc",
-		"--service-account-key-file", key, "--service-account-signing-key-file", key,
+		"--service-account-key-file", s.signingKey, "--service-account-signing-key-file", s.signingKey,
 		"--service-cluster-ip-range", "10.96.0.0/16",
 		// A dry run keeps nothing, so that the account of a Pod beside it is never there.
 		"--disable-admission-plugins", "ServiceAccount"); err != nil {
 		return err
 	}
-	return s.wait(dir, filepath.Join(certificates, "apiserver.crt"))
+	return s.wait(dir)
 }
 
-// wait returns when the API server is ready, with a client that trusts the
-// certificate which it made for itself.
-func (s *apiServer) wait(dir, certificate string) error {
+// wait returns when the API server is ready, with a client that trusts its
+// certificate.
+func (s *apiServer) wait(dir string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
 		time.Sleep(200 * time.Millisecond)
-		content, err := os.ReadFile(certificate)
+		content, err := os.ReadFile(s.certificate)
 		if err != nil {
 			continue
 		}
@@ -96,12 +100,12 @@ func (s *apiServer) wait(dir, certificate string) error {
 		s.client = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13},
 		}}
-		if _, err := s.do(ctx, http.MethodGet, "/readyz", "", nil); err == nil {
+		if _, err := s.get(ctx, "/readyz"); err == nil {
 			return nil
 		}
 	}
 	log, _ := os.ReadFile(filepath.Join(dir, "kube-apiserver.log")) // without it the error says less
-	return fmt.Errorf("kube-apiserver is not ready after two minutes:\n%s", log[max(0, len(log)-4000):])
+	return fmt.Errorf("kube-apiserver is not ready after two minutes:\n%s", tail(log))
 }
 
 // run starts a program whose output goes to a file of its name in dir.
@@ -164,6 +168,10 @@ func (s *apiServer) do(ctx context.Context, method, path, kind string, body []by
 	return content, nil
 }
 
+func (s *apiServer) get(ctx context.Context, path string) ([]byte, error) {
+	return s.do(ctx, http.MethodGet, path, "", nil)
+}
+
 // apply applies an object as `kubectl apply --server-side` does. With dryRun
 // everything is done but the storing.
 func (s *apiServer) apply(ctx context.Context, o object, dryRun bool) error {
@@ -203,7 +211,7 @@ func (s *apiServer) discover(ctx context.Context, version string) error {
 	if !strings.Contains(version, "/") {
 		prefix = "/api/" + version
 	}
-	content, err := s.do(ctx, http.MethodGet, prefix, "", nil)
+	content, err := s.get(ctx, prefix)
 	if err != nil {
 		return fmt.Errorf("%s: %w", version, err)
 	}

@@ -1,6 +1,25 @@
-// The tests against a real Kubernetes API server, in a module of their own.
+// The tests in a real Kubernetes, in a module of their own.
 module github.com/bearergate/bearergate/test/cluster
 
-go 1.26.0
+go 1.26.7
 
-require go.yaml.in/yaml/v3 v3.0.6
+replace github.com/bearergate/bearergate => ../../
+
+require (
+	github.com/bearergate/bearergate v0.0.0
+	github.com/envoyproxy/go-control-plane/envoy v1.40.0
+	go.yaml.in/yaml/v3 v3.0.6
+	golang.org/x/net v0.60.0
+	google.golang.org/grpc v1.85.0
+)
+
+require (
+	github.com/cncf/xds/go v0.0.0-20260202195803-dba9d589def2 // indirect
+	github.com/envoyproxy/protoc-gen-validate v1.3.3 // indirect
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
+	github.com/planetscale/vtprotobuf v0.6.1-0.20240319094008-0393e58bdf10 // indirect
+	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20261104224025-d1e00e9f33ab // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
+)

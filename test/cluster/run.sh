@@ -1,16 +1,56 @@
 #!/usr/bin/env bash
-# Runs the tests against a real Kubernetes, whose programs are built once into
-# .cache. That takes minutes: with CLUSTER=cached only what is built already is
-# used. What is left out is named in one line, and in the file $LEFT_OUT.
+# Runs the tests in a real Kubernetes, whose programs are built once into
+# .cache: against an API server alone anywhere, and on a node of its own where a
+# Debian with root allows it. The builds take minutes: with CLUSTER=cached only
+# what is built already is used. What is left out is named in one line each, and
+# in the file $LEFT_OUT.
 set -euo pipefail
 cd "$(dirname "$0")"
+node=(kube-apiserver kubelet kube-controller-manager kube-scheduler kube-proxy)
 
 left_out() { echo "left out: $*" | tee -a "${LEFT_OUT:-/dev/null}"; }
+have() { local c; for c in "$@"; do command -v "$c" >/dev/null || return 1; done; }
 
-if [[ "${CLUSTER:-}" == cached ]] && ! ./build.sh --cached kube-apiserver >/dev/null; then
-  left_out "the Kubernetes API server, which is not built (make test-cluster builds it in minutes)"
-  exit
-fi
-./build.sh kube-apiserver >/dev/null
+# built says whether the programs are there, or builds them if it may: then a
+# build that fails is a failure.
+built() {
+  if [[ "${CLUSTER:-}" == cached ]]; then ./build.sh --cached "$@" >/dev/null; else ./build.sh "$@" >/dev/null || exit 1; fi
+}
+
+# tools installs the programs of a node that are not there, without starting
+# their services.
+tools() {
+  local policy=/usr/sbin/policy-rc.d ours="" status=0
+  if have containerd ctr runc conntrack nft iptables ip && [[ -x /usr/lib/cni/ptp ]]; then return; fi
+  if [[ ! -e "$policy" ]]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
+  fi
+  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+    containerd runc containernetworking-plugins conntrack nftables iptables iproute2; } >"$work/apt.log" 2>&1 || status=$?
+  if [[ -n "$ours" ]]; then rm -f "$policy"; fi
+  return "$status"
+}
+
+# on_a_node runs the tests that need Pods, or says why it cannot.
+on_a_node() {
+  [[ "$(id -u)" == 0 && -e /etc/debian_version ]] || { left_out "the chart on a Kubernetes node, which needs a Debian with root"; return; }
+  [[ -d /sys/fs/cgroup/cpuset && -d /sys/fs/cgroup/memory ]] || { left_out "the chart on a Kubernetes node, which is made for cgroup version 1"; return; }
+  built "${node[@]}" || { left_out "the chart on a Kubernetes node, whose programs are not built (make test-cluster builds them in minutes)"; return; }
+  tools || { left_out "the chart on a Kubernetes node, whose packages could not be installed: $(tail -n 1 "$work/apt.log")"; return; }
+  # The node's network leads nowhere: everything is built before.
+  (cd ../kubernetes && go build -ldflags='-s -w' -o "$work/helm" helm.sh/helm/v4/cmd/helm)
+  (cd ../.. && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -o "$work/bearergate" .)
+  CGO_ENABLED=0 go build -o "$work/pause" ./pause
+  go test -race -c -o "$work/cluster.test" .
+  NODE="$work" ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 10m -test.run '^TestChartOnANode$'
+}
+
+built kube-apiserver || { left_out "the Kubernetes API server and a node, which are not built (make test-cluster builds them in minutes)"; exit; }
 go vet ./...
-go test -race -count=1 "$@" ./...
+go test -race -count=1 "$@" .
+
+work="$(mktemp -d "${TMPDIR:-/tmp}/bearergate-node-XXXXXX")"
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+on_a_node

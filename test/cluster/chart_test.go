@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/devissuer"
+)
+
+const namespace = "gate"
+
+// TestChartOnANode installs the chart in a real Kubernetes, under the security
+// level restricted, and asks the Pods for decisions while things happen to them.
+func TestChartOnANode(t *testing.T) {
+	if work == "" {
+		t.Skip("run.sh runs this where it can make a node")
+	}
+	startNode(t)
+	issuer, ca := startIssuer(t)
+	restricted(t, namespace)
+	apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: issuer-ca, namespace: "+namespace+"}\ndata:\n  ca.crt: |\n"+indent(ca))
+	config := gateConfig(issuer.URL())
+	token := issuer.JWT(devissuer.Claims{"sub": "alice", "aud": "orders-api", "scope": "orders:read", "client_id": "shop"})
+	release := &release{name: "gate"}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(podLogs())
+		}
+	})
+
+	t.Run("install", func(t *testing.T) {
+		release.must(t, config, "install", "--wait", "--timeout", "90s")
+	})
+	if t.Failed() {
+		return
+	}
+	t.Run("helm test", func(t *testing.T) {
+		if err := execute(inWork("helm"), "test", release.name, "--namespace", namespace, "--timeout", "60s"); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("rolling update", func(t *testing.T) {
+		before := release.pods(t)
+		load := startLoad(t, release.target(t), token)
+		release.must(t, config, "upgrade", "--wait", "--timeout", "120s", "--set-string", "podAnnotations.roll=1")
+		eventually(t, "the Pods of before", func() error {
+			if old := len(common(before, release.pods(t))); old > 0 {
+				return fmt.Errorf("%d still get requests", old)
+			}
+			return nil
+		})
+		allAllowed(t, load.stop())
+	})
+	t.Run("configuration that Bearergate rejects", func(t *testing.T) {
+		load := startLoad(t, release.target(t), token)
+		err := release.helm(t, config+"no_such_key: 1\n", "upgrade", "--wait", "--timeout", "25s")
+		allAllowed(t, load.stop())
+		if err == nil {
+			t.Error("got an upgrade that succeeds")
+		}
+	})
+	t.Run("the right one after it", func(t *testing.T) {
+		load := startLoad(t, release.target(t), token)
+		release.must(t, config, "upgrade", "--wait", "--timeout", "120s")
+		allAllowed(t, load.stop())
+	})
+}
+
+// release is one installation of the chart.
+type release struct{ name string }
+
+// helm installs or upgrades it, with three replicas of the image that the node has.
+func (r *release) helm(t *testing.T, config, action string, args ...string) error {
+	t.Helper()
+	file := inWork("bearergate.yaml")
+	write(t, file, config)
+	return execute(inWork("helm"), append([]string{
+		action, r.name, root + "/helm/bearergate", "--namespace", namespace, "--set-file", "config=" + file,
+		"--set", "image.repository=" + repository + ",image.tag=test,image.pullPolicy=Never,replicaCount=3",
+		"--set", "caBundles[0].name=issuer,caBundles[0].configMapName=issuer-ca",
+	}, args...)...)
+}
+
+func (r *release) must(t *testing.T, config, action string, args ...string) {
+	t.Helper()
+	if err := r.helm(t, config, action, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// target is the address of its Service.
+func (r *release) target(t *testing.T) string {
+	t.Helper()
+	addresses := server.lookup(t.Context(), r.service()+"."+namespace+".svc.cluster.local.")
+	if len(addresses) == 0 {
+		t.Fatalf("got no Service %s", r.service())
+	}
+	return addresses[0].String() + ":9191"
+}
+
+// pods are the addresses of those that get requests.
+func (r *release) pods(t *testing.T) []netip.Addr {
+	t.Helper()
+	return server.endpoints(t.Context(), namespace, r.service())
+}
+
+// common returns what is in both.
+func common(a, b []netip.Addr) []netip.Addr {
+	return slices.DeleteFunc(slices.Clone(a), func(x netip.Addr) bool { return !slices.Contains(b, x) })
+}
+
+func (r *release) service() string { return r.name + "-bearergate" }
+
+// gateConfig is a configuration with one issuer.
+func gateConfig(issuer string) string {
+	return `server: {admin_address: ":9192"}
+auth:
+  issuer: ` + issuer + `
+  audience: orders-api
+  ca_file: /etc/bearergate/ca/issuer/ca.crt
+`
+}
+
+// allAllowed wants a good deal of answers, and all of them right.
+func allAllowed(t *testing.T, answers map[string]int) {
+	t.Helper()
+	t.Logf("answers: %v", answers)
+	if answers["allowed"] < 100 || len(answers) != 1 {
+		t.Errorf("got answers %v, want at least 100 and all of them allowed", answers)
+	}
+}
+
+// startIssuer serves an authorization server at the node's address, and
+// returns what its certificate is trusted by.
+func startIssuer(t *testing.T) (issuer *devissuer.Issuer, ca string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.ParseIP(address)},
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", address+":8443", &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{certificate}, PrivateKey: key}}, MinVersion: tls.VersionTLS13,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer = devissuer.New("https://"+address+":8443", nil)
+	service := &http.Server{Handler: issuer, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = service.Serve(listener) }()
+	t.Cleanup(func() { _ = service.Close() })
+	return issuer, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))
+}
+
+// apply stores an object.
+func apply(t *testing.T, text string) {
+	t.Helper()
+	objects, err := parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if err := server.apply(t.Context(), o, false); err != nil {
+			t.Fatal(fmt.Errorf("%s: %w", o, err))
+		}
+	}
+}
+
+func indent(text string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ") + "\n"
+}
+
+// podLogs returns what the Pods printed, and what Kubernetes says about them.
+func podLogs() string {
+	events, err := server.get(context.Background(), "/api/v1/namespaces/"+namespace+"/events")
+	if err != nil {
+		return err.Error()
+	}
+	return tail(events) + "\n" + tail(output("sh", "-c", "tail -n 20 /var/log/pods/"+namespace+"_*/*/*.log"))
+}
