@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"math/big"
@@ -35,7 +36,7 @@ func TestChartOnANode(t *testing.T) {
 	apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: issuer-ca, namespace: "+namespace+"}\ndata:\n  ca.crt: |\n"+indent(ca))
 	config := gateConfig(issuer.URL())
 	token := issuer.JWT(devissuer.Claims{"sub": "alice", "aud": "orders-api", "scope": "orders:read", "client_id": "shop"})
-	release := &release{name: "gate"}
+	release := &installation{name: "gate"}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Log(podLogs())
@@ -78,13 +79,91 @@ func TestChartOnANode(t *testing.T) {
 		release.must(t, config, "upgrade", "--wait", "--timeout", "120s")
 		allAllowed(t, load.stop())
 	})
+	t.Run("issuer that nobody can reach", func(t *testing.T) {
+		if !immutable(t) {
+			t.Skip("the revisions of this chart share one ConfigMap, which the old Pods read again")
+		}
+		load := startLoad(t, release.target(t), token)
+		typo := strings.Replace(config, ":8443", ":8444", 1)
+		if err := release.helm(t, typo, "upgrade", "--wait", "--timeout", "25s"); err == nil {
+			t.Error("got an upgrade that succeeds")
+		}
+		release.must(t, config, "upgrade", "--wait", "--timeout", "120s")
+		allAllowed(t, load.stop())
+	})
+	t.Run("eviction", func(t *testing.T) {
+		load := startLoad(t, release.target(t), token)
+		evict(t, release)
+		allAllowed(t, load.stop())
+	})
+	t.Run("shares of three replicas", func(t *testing.T) {
+		three := &installation{name: "three"}
+		three.must(t, config, "install", "--wait", "--timeout", "90s", "--set", "service.headless=true")
+		startGateway(t, three.service(), token)
+		shares(t, three.pods(t), token)
+	})
 }
 
-// release is one installation of the chart.
-type release struct{ name string }
+// immutable says whether each revision has a configuration of its own.
+func immutable(t *testing.T) bool {
+	t.Helper()
+	var list struct{ Items []struct{ Immutable bool } }
+	getJSON(t, "/api/v1/namespaces/"+namespace+"/configmaps?labelSelector=app.kubernetes.io/instance", &list)
+	for _, configMap := range list.Items {
+		if configMap.Immutable {
+			return true
+		}
+	}
+	return false
+}
+
+// evict has each Pod of a release evicted, as a drain of its node does: a
+// disruption that the budget does not allow yet is asked for again.
+func evict(t *testing.T, r *installation) {
+	t.Helper()
+	before := r.pods(t)
+	var list struct {
+		Items []struct {
+			Metadata struct{ Name string }
+			Status   struct{ PodIP netip.Addr }
+		}
+	}
+	base := "/api/v1/namespaces/" + namespace + "/pods"
+	getJSON(t, base, &list)
+	for _, pod := range list.Items {
+		if !slices.Contains(before, pod.Status.PodIP) {
+			continue
+		}
+		body := fmt.Sprintf(`{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": %q}}`, pod.Metadata.Name)
+		eventually(t, "eviction of "+pod.Metadata.Name, func() error {
+			_, err := server.do(t.Context(), http.MethodPost, base+"/"+pod.Metadata.Name+"/eviction", "application/json", []byte(body))
+			return err
+		})
+	}
+	eventually(t, "Pods in place of the evicted ones", func() error {
+		if now := r.pods(t); len(now) != len(before) || len(common(before, now)) > 0 {
+			return fmt.Errorf("got %v after %v", now, before)
+		}
+		return nil
+	})
+}
+
+func getJSON(t *testing.T, path string, into any) {
+	t.Helper()
+	content, err := server.get(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(content, into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// installation is one release of the chart.
+type installation struct{ name string }
 
 // helm installs or upgrades it, with three replicas of the image that the node has.
-func (r *release) helm(t *testing.T, config, action string, args ...string) error {
+func (r *installation) helm(t *testing.T, config, action string, args ...string) error {
 	t.Helper()
 	file := inWork("bearergate.yaml")
 	write(t, file, config)
@@ -95,7 +174,7 @@ func (r *release) helm(t *testing.T, config, action string, args ...string) erro
 	}, args...)...)
 }
 
-func (r *release) must(t *testing.T, config, action string, args ...string) {
+func (r *installation) must(t *testing.T, config, action string, args ...string) {
 	t.Helper()
 	if err := r.helm(t, config, action, args...); err != nil {
 		t.Fatal(err)
@@ -103,7 +182,7 @@ func (r *release) must(t *testing.T, config, action string, args ...string) {
 }
 
 // target is the address of its Service.
-func (r *release) target(t *testing.T) string {
+func (r *installation) target(t *testing.T) string {
 	t.Helper()
 	addresses := server.lookup(t.Context(), r.service()+"."+namespace+".svc.cluster.local.")
 	if len(addresses) == 0 {
@@ -113,7 +192,7 @@ func (r *release) target(t *testing.T) string {
 }
 
 // pods are the addresses of those that get requests.
-func (r *release) pods(t *testing.T) []netip.Addr {
+func (r *installation) pods(t *testing.T) []netip.Addr {
 	t.Helper()
 	return server.endpoints(t.Context(), namespace, r.service())
 }
@@ -123,7 +202,7 @@ func common(a, b []netip.Addr) []netip.Addr {
 	return slices.DeleteFunc(slices.Clone(a), func(x netip.Addr) bool { return !slices.Contains(b, x) })
 }
 
-func (r *release) service() string { return r.name + "-bearergate" }
+func (r *installation) service() string { return r.name + "-bearergate" }
 
 // gateConfig is a configuration with one issuer.
 func gateConfig(issuer string) string {

@@ -43,7 +43,8 @@ on_a_node() {
   (cd ../.. && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -o "$work/bearergate" .)
   CGO_ENABLED=0 go build -o "$work/pause" ./pause
   go test -race -c -o "$work/cluster.test" .
-  NODE="$work" ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 10m -test.run '^TestChartOnANode$'
+  ENVOY="$(../tools/envoy.sh)"
+  ENVOY="$ENVOY" NODE="$work" ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 10m -test.run '^TestChartOnANode$'
 }
 
 built kube-apiserver || { left_out "the Kubernetes API server and a node, which are not built (make test-cluster builds them in minutes)"; exit; }
