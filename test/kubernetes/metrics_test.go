@@ -27,6 +27,7 @@ var series = map[string][]string{
 	"bearergate_discovery_refreshes_total":             {"issuer", "result"},
 	"bearergate_issuer_ready":                          {"issuer"},
 	"bearergate_config_reloads_total":                  {"result"},
+	"bearergate_config_pending":                        {},
 	"bearergate_build_info":                            {"version", "commit", "go_version"},
 }
 
