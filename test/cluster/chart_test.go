@@ -33,7 +33,8 @@ func TestChartOnANode(t *testing.T) {
 	startNode(t)
 	issuer, ca := startIssuer(t)
 	restricted(t, namespace)
-	apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: issuer-ca, namespace: "+namespace+"}\ndata:\n  ca.crt: |\n"+indent(ca))
+	apply(t, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: issuer-ca, namespace: "+namespace+"}\n"+
+		"data:\n  ca.crt: |\n"+indent(ca))
 	config := gateConfig(issuer.URL())
 	token := issuer.JWT(devissuer.Claims{"sub": "alice", "aud": "orders-api", "scope": "orders:read", "client_id": "shop"})
 	release := &installation{name: "gate"}
@@ -97,6 +98,7 @@ func TestChartOnANode(t *testing.T) {
 		allAllowed(t, load.stop())
 	})
 	t.Run("shares of three replicas", func(t *testing.T) {
+		// A Service that is headless cannot be made of one that is not.
 		three := &installation{name: "three"}
 		three.must(t, config, "install", "--wait", "--timeout", "90s", "--set", "service.headless=true")
 		startGateway(t, three.service(), token)
@@ -134,9 +136,11 @@ func evict(t *testing.T, r *installation) {
 		if !slices.Contains(before, pod.Status.PodIP) {
 			continue
 		}
-		body := fmt.Sprintf(`{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": %q}}`, pod.Metadata.Name)
-		eventually(t, "eviction of "+pod.Metadata.Name, func() error {
-			_, err := server.do(t.Context(), http.MethodPost, base+"/"+pod.Metadata.Name+"/eviction", "application/json", []byte(body))
+		name := pod.Metadata.Name
+		body := fmt.Sprintf(`{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": %q}}`, name)
+		eventually(t, "eviction of "+name, func() error {
+			path := base + "/" + name + "/eviction"
+			_, err := server.do(t.Context(), http.MethodPost, path, "application/json", []byte(body))
 			return err
 		})
 	}
@@ -272,9 +276,24 @@ func indent(text string) string {
 
 // podLogs returns what the Pods printed, and what Kubernetes says about them.
 func podLogs() string {
-	events, err := server.get(context.Background(), "/api/v1/namespaces/"+namespace+"/events")
+	content, err := server.get(context.Background(), "/api/v1/namespaces/"+namespace+"/events")
 	if err != nil {
 		return err.Error()
 	}
-	return tail(events) + "\n" + tail(output("sh", "-c", "tail -n 20 /var/log/pods/"+namespace+"_*/*/*.log"))
+	var list struct {
+		Items []struct {
+			InvolvedObject struct{ Name string }
+			Reason         string
+			Message        string
+		}
+	}
+	if err := json.Unmarshal(content, &list); err != nil {
+		return err.Error()
+	}
+	var events strings.Builder
+	for _, e := range list.Items {
+		fmt.Fprintf(&events, "%s: %s: %s\n", e.InvolvedObject.Name, e.Reason, e.Message)
+	}
+	logs := output("sh", "-c", "tail -n 20 /var/log/pods/"+namespace+"_*/*/*.log")
+	return tail([]byte(events.String())) + "\n" + tail(logs)
 }

@@ -47,7 +47,9 @@ func writeImage(archive, image, program string) error {
 	if err != nil {
 		return err
 	}
-	all, err := tarOf(file{"layer.tar", 0o644, layer}, file{"config.json", 0o644, config}, file{"manifest.json", 0o644, manifest})
+	all, err := tarOf(
+		file{"layer.tar", 0o644, layer}, file{"config.json", 0o644, config}, file{"manifest.json", 0o644, manifest},
+	)
 	if err != nil {
 		return err
 	}

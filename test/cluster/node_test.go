@@ -39,8 +39,10 @@ root = %q
     conf_dir = %q
 `, inWork("containerd"), pauseImage, inWork("cni"))
 	// Point to point, not a bridge: traffic between Pods passes the node's rules.
-	network := `{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {"type": "host-local",
-"dataDir": "/run/cni", "ranges": [[{"subnet": "` + podRange + `", "rangeStart": "10.244.0.10"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}`
+	network := `{"cniVersion": "0.4.0", "name": "pods", "plugins": [{"type": "ptp", "ipam": {
+	"type": "host-local", "dataDir": "/run/cni", "routes": [{"dst": "0.0.0.0/0"}],
+	"ranges": [[{"subnet": "` + podRange + `", "rangeStart": "10.244.0.10"}]]
+}}]}`
 	kubelet := fmt.Sprintf(`apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: %[1]q}}
@@ -56,12 +58,14 @@ containerRuntimeEndpoint: unix://%[4]s
 volumePluginDir: %[5]q
 configMapAndSecretChangeDetectionStrategy: Watch
 syncFrequency: 10s
-evictionHard: {memory.available: 100Mi, nodefs.available: 1%%, imagefs.available: 1%%, nodefs.inodesFree: 1%%, imagefs.inodesFree: 1%%}
+evictionHard: {memory.available: 100Mi, nodefs.available: 1%%, imagefs.available: 1%%}
 imageGCHighThresholdPercent: 100
 enforceNodeAllocatable: []
 localStorageCapacityIsolation: false
 `, server.certificate, filepath.Base(work), address, socket, inWork("plugins"))
-	for name, content := range map[string]string{"containerd.toml": runtime, "cni/10-pods.conflist": network, "kubelet.yaml": kubelet} {
+	for name, content := range map[string]string{
+		"containerd.toml": runtime, "cni/10-pods.conflist": network, "kubelet.yaml": kubelet,
+	} {
 		write(t, inWork(name), content)
 	}
 
@@ -78,7 +82,8 @@ localStorageCapacityIsolation: false
 	}
 	start(t, server.programs, "kube-controller-manager", "--kubeconfig", kubeconfig, "--leader-elect=false",
 		"--bind-address", "127.0.0.1", "--service-account-private-key-file", server.signingKey)
-	start(t, server.programs, "kube-scheduler", "--kubeconfig", kubeconfig, "--leader-elect=false", "--bind-address", "127.0.0.1")
+	start(t, server.programs, "kube-scheduler", "--kubeconfig", kubeconfig, "--leader-elect=false",
+		"--bind-address", "127.0.0.1")
 	start(t, server.programs, "kubelet", "--kubeconfig", kubeconfig, "--config", inWork("kubelet.yaml"),
 		"--root-dir", inWork("kubelet"), "--hostname-override", "node", "--node-ip", address)
 	start(t, server.programs, "kube-proxy", "--kubeconfig", kubeconfig, "--proxy-mode", "nftables",

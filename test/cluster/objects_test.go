@@ -63,21 +63,22 @@ func parseFile(path string) ([]object, error) {
 	return objects, nil
 }
 
-// crdFiles are where the modules keep their CRDs. Without a version it is the
-// one by which test/kubernetes reads the same kinds.
-var crdFiles = []struct{ module, version, files string }{
+// crdFiles are where the modules keep their CRDs. A module without a sum has
+// the version and the sum by which test/kubernetes reads the same kinds.
+var crdFiles = []struct{ module, sum, files string }{
 	{"sigs.k8s.io/gateway-api", "", "config/crd/standard/*.yaml"},
 	{"github.com/envoyproxy/gateway", "", "charts/gateway-crds-helm/templates/generated/*.yaml"},
 	{"istio.io/api", "", "kubernetes/customresourcedefinitions.gen.yaml"},
 	{"github.com/cert-manager/cert-manager", "", "deploy/crds/*.yaml"},
-	{"github.com/prometheus-operator/prometheus-operator", "@v0.85.0", "example/prometheus-operator-crd/*.yaml"},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
+		"example/prometheus-operator-crd/*.yaml"},
 }
 
 // crds returns the CRDs of everything for which the chart can make objects.
 func crds() ([]object, error) {
 	var found []object
 	for _, m := range crdFiles {
-		dir, err := moduleDir(m.module + m.version)
+		dir, err := moduleDir(m.module, m.sum)
 		if err != nil {
 			return nil, err
 		}
@@ -122,14 +123,17 @@ func definitions(file string) ([]object, error) {
 }
 
 // moduleDir returns the directory of a module, which is downloaded if need be
-// and held to go.sum or the checksum database.
-func moduleDir(module string) (string, error) {
+// and held to go.sum, or to the sum given.
+func moduleDir(module, sum string) (string, error) {
 	cmd := exec.Command("go", "mod", "download", "-json", module)
 	cmd.Dir = "../kubernetes"
 	output, err := cmd.Output()
-	var answer struct{ Dir, Error string }
+	var answer struct{ Dir, Sum, Error string }
 	if jsonErr := json.Unmarshal(output, &answer); jsonErr != nil || answer.Error != "" || err != nil {
 		return "", fmt.Errorf("download %s: %w %s", module, cmp.Or(err, jsonErr), strings.TrimSpace(answer.Error))
+	}
+	if sum != "" && answer.Sum != sum {
+		return "", fmt.Errorf("%s: got sum %s, want %s", module, answer.Sum, sum)
 	}
 	return answer.Dir, nil
 }

@@ -14,7 +14,11 @@ have() { local c; for c in "$@"; do command -v "$c" >/dev/null || return 1; done
 # built says whether the programs are there, or builds them if it may: then a
 # build that fails is a failure.
 built() {
-  if [[ "${CLUSTER:-}" == cached ]]; then ./build.sh --cached "$@" >/dev/null; else ./build.sh "$@" >/dev/null || exit 1; fi
+  if [[ "${CLUSTER:-}" == cached ]]; then
+    ./build.sh --cached "$@" >/dev/null
+  else
+    ./build.sh "$@" >/dev/null || exit 1
+  fi
 }
 
 # tools installs the programs of a node that are not there, without starting
@@ -26,28 +30,49 @@ tools() {
     ours=yes
     printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"
   fi
-  { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-    containerd runc containernetworking-plugins conntrack nftables iptables iproute2; } >"$work/apt.log" 2>&1 || status=$?
+  {
+    apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+      containerd runc containernetworking-plugins conntrack nftables iptables iproute2
+  } >"$work/apt.log" 2>&1 || status=$?
   if [[ -n "$ours" ]]; then rm -f "$policy"; fi
   return "$status"
 }
 
+# obstacle says why there can be no node, or nothing.
+obstacle() {
+  if [[ "$(id -u)" != 0 || ! -e /etc/debian_version ]]; then
+    echo "it needs a Debian with root"
+  elif [[ ! -d /sys/fs/cgroup/cpuset || ! -d /sys/fs/cgroup/memory ]]; then
+    echo "it is made for cgroup version 1"
+  elif ! built "${node[@]}"; then
+    echo "its programs are not built, which make test-cluster does in minutes"
+  elif ! tools; then
+    echo "its packages could not be installed: $(tail -n 1 "$work/apt.log")"
+  fi
+}
+
 # on_a_node runs the tests that need Pods, or says why it cannot.
 on_a_node() {
-  [[ "$(id -u)" == 0 && -e /etc/debian_version ]] || { left_out "the chart on a Kubernetes node, which needs a Debian with root"; return; }
-  [[ -d /sys/fs/cgroup/cpuset && -d /sys/fs/cgroup/memory ]] || { left_out "the chart on a Kubernetes node, which is made for cgroup version 1"; return; }
-  built "${node[@]}" || { left_out "the chart on a Kubernetes node, whose programs are not built (make test-cluster builds them in minutes)"; return; }
-  tools || { left_out "the chart on a Kubernetes node, whose packages could not be installed: $(tail -n 1 "$work/apt.log")"; return; }
+  local why
+  why="$(obstacle)"
+  if [[ -n "$why" ]]; then
+    left_out "the chart on a Kubernetes node ($why)"
+    return
+  fi
   # The node's network leads nowhere: everything is built before.
   (cd ../kubernetes && go build -ldflags='-s -w' -o "$work/helm" helm.sh/helm/v4/cmd/helm)
   (cd ../.. && CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace -o "$work/bearergate" .)
   CGO_ENABLED=0 go build -o "$work/pause" ./pause
   go test -race -c -o "$work/cluster.test" .
   ENVOY="$(../tools/envoy.sh)"
-  ENVOY="$ENVOY" NODE="$work" ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 10m -test.run '^TestChartOnANode$'
+  export ENVOY NODE="$work"
+  ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 10m -test.run '^TestChartOnANode$'
 }
 
-built kube-apiserver || { left_out "the Kubernetes API server and a node, which are not built (make test-cluster builds them in minutes)"; exit; }
+if ! built kube-apiserver; then
+  left_out "the Kubernetes API server and a node (not built, which make test-cluster does in minutes)"
+  exit
+fi
 go vet ./...
 go test -race -count=1 "$@" .
 

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,14 +38,10 @@ func startGateway(t *testing.T, service, token string) {
 	}
 	byName := strings.Replace(static, "STATIC", "STRICT_DNS\n      dns_lookup_family: V4_ONLY", 1)
 	write(t, inWork("envoy.yaml"), strings.Replace(bootstrap, static, byName, 1))
-	programs, name := splitPath(os.Getenv("ENVOY"))
-	start(t, programs, name, "-c", inWork("envoy.yaml"), "--log-level", "warn", "--disable-hot-restart", "--concurrency", "2")
+	programs, name := filepath.Split(os.Getenv("ENVOY"))
+	start(t, programs, name, "-c", inWork("envoy.yaml"), "--log-level", "warn",
+		"--disable-hot-restart", "--concurrency", "2")
 	eventually(t, "Envoy", func() error { return request(t.Context(), token) })
-}
-
-func splitPath(path string) (dir, name string) {
-	n := strings.LastIndex(path, "/")
-	return path[:max(0, n)], path[n+1:]
 }
 
 // request asks for something behind Envoy.
