@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -256,4 +257,30 @@ func TestOnlyTheSameJudgeInherits(t *testing.T) {
 			t.Errorf("%s changed: answers given before still serve", name)
 		}
 	}
+}
+
+// TestExpiredEntriesLeaveByThemselves: within 20 s, and nobody has to ask for them.
+func TestExpiredEntriesLeaveByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, err := NewValidator(Config{
+			Issuer: "https://as.example.com", Strategy: StrategyJWT, Algorithms: []string{"ES256"},
+			AccessTokenType: TypeCompatible, ClientAuthMethod: AuthBasic, IntrospectionResponse: ResponseJSON,
+			RequestTimeout: time.Second,
+			Cache:          CacheConfig{MaxEntries: 10, MaxBytes: 1 << 20, TTL: time.Minute, NegativeTTL: time.Minute},
+		}, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Close()
+		v.cache.add(id(1), &Token{JWT: true}, "", time.Now())
+		v.cache.refuse(id(2), ErrInactive, time.Now())
+		time.Sleep(time.Minute - time.Second)
+		if e := v.Entries(); e[cacheJWT] != 1 || e[cacheNegative] != 1 {
+			t.Errorf("before the end of the ttl: got %v", e)
+		}
+		time.Sleep(time.Second + 20*time.Second)
+		if e := v.Entries(); e[cacheJWT] != 0 || e[cacheNegative] != 0 {
+			t.Errorf("20 s after it: got %v", e)
+		}
+	})
 }

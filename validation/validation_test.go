@@ -117,6 +117,9 @@ func (b *bench) want(t *testing.T, token string, want error) *validation.Token {
 	if !errors.Is(err, want) || want == nil && err != nil {
 		t.Fatalf("got %v, want %v", err, want)
 	}
+	if (got == nil) != (err != nil) {
+		t.Fatalf("got token %v and error %v, want one of them", got, err)
+	}
 	return got
 }
 
