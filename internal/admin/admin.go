@@ -97,7 +97,8 @@ func (o Options) status(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s<body><h1>Bearergate %s</h1>\n<p>%s %s</p>\n", head, html.EscapeString(o.Version), state, links)
 	if err := o.Pending(); err != nil {
-		fmt.Fprintf(&b, "<p class=\"no\">A new configuration waits, and the one in use serves on: %s</p>\n", html.EscapeString(err.Error()))
+		fmt.Fprintf(&b, "<p class=\"no\">A new configuration waits, and the one in use serves on: %s</p>\n",
+			html.EscapeString(err.Error()))
 	}
 	b.WriteString("<table><tr><th>issuer</th><th>state</th></tr>\n")
 	for _, r := range o.rows() {
