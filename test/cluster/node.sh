@@ -9,14 +9,26 @@ work="$1"
 shift
 
 if [[ -z "${INSIDE:-}" ]]; then
+  unshared=
   # shellcheck disable=SC2317 # called by the trap
-  remove_cgroups() { find /sys/fs/cgroup -depth -type d -path "*/${work##*/}*" -exec rmdir {} + 2>/dev/null || true; }
-  trap remove_cgroups EXIT
+  stop() {
+    # Its first process dies with it, and with that one every other.
+    if [[ -n "$unshared" ]]; then kill -KILL "$unshared" 2>/dev/null || true; fi
+    for _ in {1..50}; do
+      find /sys/fs/cgroup -depth -type d -path "*/${work##*/}*" -exec rmdir {} + 2>/dev/null || true
+      compgen -G "/sys/fs/cgroup/*/${work##*/}" >/dev/null || break
+      sleep 0.1
+    done
+  }
+  trap stop EXIT
+  trap 'exit 130' INT TERM
   for controller in /sys/fs/cgroup/*/; do mkdir -p "$controller/${work##*/}"; done
   for file in cpus mems; do # a new one of version 1 has none, and nothing may run in it
     cat "/sys/fs/cgroup/cpuset/cpuset.$file" >"/sys/fs/cgroup/cpuset/${work##*/}/cpuset.$file"
   done
-  INSIDE=yes unshare --net --mount --pid --fork --mount-proc --kill-child "$0" "$work" "$@"
+  INSIDE=yes unshare --net --mount --pid --fork --mount-proc --kill-child "$0" "$work" "$@" &
+  unshared=$!
+  wait "$unshared"
   exit
 fi
 
