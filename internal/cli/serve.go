@@ -38,7 +38,8 @@ func (p program) serveCommand() *cobra.Command {
 
 // noFile is for who starts the image, or the binary, for the first time.
 const noFile = "There is no configuration. Name one with --config or BEARERGATE_CONFIG; " +
-	"in a container, mount it where that\npoints: docker run -v ./bearergate.yaml:/etc/bearergate/bearergate.yaml:ro bearergate"
+	"in a container, mount it where that\npoints: " +
+	"docker run -v ./bearergate.yaml:/etc/bearergate/bearergate.yaml:ro bearergate"
 
 // hinted adds what to do where the file at path itself is not there, and not one
 // that it names.
