@@ -102,6 +102,7 @@ func TestShippedManifestsAreAccepted(t *testing.T) {
 			if len(objects) == 0 {
 				t.Fatal("got no object")
 			}
+			runtimeClass(t)
 			for _, o := range objects {
 				restricted(t, o.namespace())
 				if err := accepted(t, o); err != nil {
@@ -152,6 +153,12 @@ func find(t *testing.T, file, kind string) object {
 	}
 	t.Fatalf("got no %s in %s", kind, file)
 	return object{}
+}
+
+// runtimeClass is what a golden names, and the API server looks up.
+func runtimeClass(t *testing.T) {
+	t.Helper()
+	apply(t, "{apiVersion: node.k8s.io/v1, kind: RuntimeClass, metadata: {name: gvisor}, handler: runsc}")
 }
 
 // restricted makes a namespace that warns about and refuses what is not.

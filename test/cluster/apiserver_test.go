@@ -76,7 +76,7 @@ func (s *apiServer) start(dir string) error {
 		"--cert-dir", filepath.Dir(s.certificate), "--token-auth-file", tokens, "--authorization-mode", "RBAC",
 		"--service-account-issuer", "https://kubernetes.default.svc",
 		"--service-account-key-file", s.signingKey, "--service-account-signing-key-file", s.signingKey,
-		"--service-cluster-ip-range", "10.96.0.0/16",
+		"--service-cluster-ip-range", "10.96.0.0/16,fd00:96::/112", // for Services of both families
 		// A dry run keeps nothing, so that the account of a Pod beside it is never there.
 		"--disable-admission-plugins", "ServiceAccount"); err != nil {
 		return err

@@ -63,7 +63,7 @@ func (l *load) stop() map[string]int {
 
 // check asks once, for as long as Envoy would wait.
 func check(client authv3.AuthorizationClient, token string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	response, err := client.Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{

@@ -18,14 +18,14 @@ if ! cmp -s test/tools/lint/go.sum "$cache/go.sum"; then
 fi
 
 export GOLANGCI_LINT_CACHE="$cache/cache"
-for module in . test test/compose test/kubernetes; do
+for module in . test test/compose test/kubernetes test/cluster; do
   echo "golangci-lint $module"
   (cd "$module" && "$cache/golangci-lint" run) || status=1
 done
 
 if command -v shellcheck >/dev/null; then
   echo "shellcheck"
-  shellcheck .ci/run test/tools/*.sh || status=1
+  shellcheck .ci/run test/tools/*.sh test/cluster/*.sh || status=1
 else
   left_out "shellcheck, which is not installed"
 fi
