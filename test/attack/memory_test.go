@@ -119,9 +119,9 @@ func TestSendersThatNeverFinish(t *testing.T) {
 // TestTokensOfManyClaims floods the cache of a service of the chart's size with
 // tokens of 11 KB of claims.
 func TestTokensOfManyClaims(t *testing.T) {
-	const tokens = 7_000
+	const tokens = 12_000
 	issuer := harness.Issuer(t)
-	service := harness.ServeRelease(t, chartLimit, harness.Config(issuer.URL())+"cache: {max_bytes: 128MiB}\n").Ready(t)
+	service := harness.ServeRelease(t, chartLimit, harness.Config(issuer.URL())).Ready(t)
 	groups := make([]string, 400)
 	for i := range groups {
 		groups[i] = rand.Text()
