@@ -85,7 +85,7 @@ func NewGRPC(c Config, checks *Server, ready func() error, log *slog.Logger) (*G
 			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace, Time: pingAfter, Timeout: pingTimeout,
 		}),
 		grpc.InTapHandle(limitCheck),
-		grpc.ForceServerCodecV2(newSizing()),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPause, PermitWithoutStream: true}),
 	}
 	g := &GRPC{log: log, stopping: make(chan struct{})}

@@ -7,9 +7,8 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/tap"
 )
 
@@ -33,22 +32,22 @@ func newIntake() *intake { return &intake{room: semaphore.NewWeighted(maxIntakeB
 // unary handler, which is called only after the message was read; on the wire the
 // two are the same.
 func (in *intake) serve(server any, stream grpc.ServerStream) error {
-	s := server.(*Server)
-	if err := in.wait(stream.Context()); err != nil {
-		return stream.SendMsg(s.overloaded(stream.Context(), err))
+	s, ctx, c := server.(*Server), stream.Context(), new(call)
+	if err := in.wait(ctx); err != nil {
+		c.response = s.overloaded(ctx, err)
+		return stream.SendMsg(c)
 	}
-	request := &sizedRequest{check: new(authv3.CheckRequest)}
-	err := stream.RecvMsg(request)
-	in.room.Release(maxMessageBytes - request.bytes)
-	defer in.room.Release(request.bytes)
+	err := stream.RecvMsg(c)
+	size := int64(len(c.request))
+	in.room.Release(maxMessageBytes - size)
+	defer in.room.Release(size)
 	if err != nil {
 		return err
 	}
-	response, err := s.Check(stream.Context(), request.check)
-	if err != nil {
-		return err
+	if c.response, err = s.Answer(ctx, c.request); err != nil {
+		return status.Error(codes.Internal, err.Error())
 	}
-	return stream.SendMsg(response)
+	return stream.SendMsg(c)
 }
 
 // wait takes room for the largest message. It leaves a quarter of the time there
@@ -87,24 +86,4 @@ func limitCheck(ctx context.Context, info *tap.Info) (context.Context, error) {
 	ctx, cancel := context.WithTimeout(ctx, longestCheck)
 	context.AfterFunc(ctx, cancel) // gRPC ends it with the stream
 	return ctx, nil
-}
-
-// sizedRequest is a CheckRequest and how long its message was.
-type sizedRequest struct {
-	check *authv3.CheckRequest
-	bytes int64
-}
-
-// sizing is gRPC's own codec, which tells a [sizedRequest] its size.
-type sizing struct{ encoding.CodecV2 }
-
-func newSizing() sizing { return sizing{encoding.GetCodecV2(proto.Name)} }
-
-// Unmarshal implements encoding.CodecV2.
-func (c sizing) Unmarshal(data mem.BufferSlice, v any) error {
-	if request, ok := v.(*sizedRequest); ok {
-		request.bytes = int64(data.Len())
-		v = request.check
-	}
-	return c.CodecV2.Unmarshal(data, v)
 }

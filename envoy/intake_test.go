@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
-	"google.golang.org/grpc/mem"
 
 	"github.com/bearergate/bearergate/authz"
 )
@@ -38,12 +37,16 @@ func (s *stream) RecvMsg(m any) error {
 	if err != nil {
 		return err
 	}
-	return newSizing().Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw.Materialize())}, m)
+	return newCodec().Unmarshal(raw, m)
 }
 
 func (s *stream) SendMsg(m any) error {
-	s.answer = m.(*authv3.CheckResponse)
-	return nil
+	raw, err := newCodec().Marshal(m)
+	if err != nil {
+		return err
+	}
+	s.answer = new(authv3.CheckResponse)
+	return encoding.GetCodecV2(proto.Name).Unmarshal(raw, s.answer)
 }
 
 // TestRoomIsGivenBack: a Check holds the room of its own bytes while it is

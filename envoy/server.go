@@ -14,16 +14,10 @@ import (
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/observe"
-)
-
-// The answer leaves this long before the deadline that Envoy set, a tenth of
-// the time there is but within these bounds (E-08).
-const (
-	leastMargin = 5 * time.Millisecond
-	mostMargin  = 50 * time.Millisecond
 )
 
 // OperationCheck is the operation that an Event tells of.
@@ -31,8 +25,8 @@ const OperationCheck = "envoy.service.auth.v3.Authorization/Check"
 
 // Event is a decision and how long it took.
 type Event struct {
-	Request  authz.Request
-	Decision authz.Decision
+	Request  *authz.Request
+	Decision *authz.Decision
 	Took     time.Duration
 }
 
@@ -63,48 +57,78 @@ func NewServer(events Observer, log *slog.Logger) *Server {
 // one policy from beginning to end.
 func (s *Server) Use(p Policy) { s.policy.Store(&p) }
 
-// Check implements the ext_authz service. It never returns an error: to Envoy
-// that would be an outage of ours, which failure_mode_allow lets pass (E-06).
-func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (response *authv3.CheckResponse, _ error) {
+// Check implements the ext_authz service for callers within the process. It never
+// fails but for a request or an answer that cannot be written.
+func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	request, err := proto.Marshal(check)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := s.Answer(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	response := new(authv3.CheckResponse)
+	return response, proto.Unmarshal(answer, response)
+}
+
+// Answer answers a CheckRequest with a CheckResponse, both as bytes on the wire; the
+// request belongs to the Server from then on. To Envoy an error would be an outage of
+// ours, which failure_mode_allow lets pass (E-06): the only one is that of bytes
+// which are no CheckRequest.
+func (s *Server) Answer(ctx context.Context, request []byte) (response []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			response = respond(s.panicked(p))
+			response, err = s.answer(s.panicked(p)), nil
 		}
 	}()
 	began := time.Now()
+	m := message{wire: request}
+	if err := m.parse(); err != nil {
+		return nil, err
+	}
 	ctx = s.events.Start(ctx, OperationCheck)
-	r, d := s.decide(ctx, check)
-	s.tell(ctx, r, d, time.Since(began))
-	return respond(d), nil
+	d := s.decide(ctx, &m.request)
+	s.tell(ctx, &m.request, d, time.Since(began))
+	return s.answer(d), nil
+}
+
+// answer is respond, or what is left when even that fails.
+func (s *Server) answer(d authz.Decision) []byte {
+	response, err := respond(d)
+	if err != nil {
+		s.log.Error("answer", "error", err)
+		response, _ = respond(denied(authz.Internal, err))
+	}
+	return response
 }
 
 // overloaded answers a Check that was not even read.
-func (s *Server) overloaded(ctx context.Context, err error) *authv3.CheckResponse {
+func (s *Server) overloaded(ctx context.Context, err error) []byte {
 	d := denied(authz.Unavailable, fmt.Errorf("too many bytes of Checks are under way: %w", err))
-	s.tell(ctx, authz.Request{}, d, 0)
-	return respond(d)
+	s.tell(ctx, &authz.Request{}, d, 0)
+	return s.answer(d)
 }
 
 // tell has a decision counted and logged.
-func (s *Server) tell(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
-	s.events.End(ctx, Event{r, d, took})
-	s.record(ctx, r, d, took)
+func (s *Server) tell(ctx context.Context, r *authz.Request, d authz.Decision, took time.Duration) {
+	s.events.End(ctx, Event{r, &d, took})
+	s.record(ctx, r, &d, took)
 }
 
-func (s *Server) decide(ctx context.Context, check *authv3.CheckRequest) (r authz.Request, d authz.Decision) {
+func (s *Server) decide(ctx context.Context, r *authz.Request) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
 			d = s.panicked(p)
 		}
 	}()
-	ctx, cancel := withMargin(ctx)
-	defer cancel()
-	r = decode(check)
 	policy := s.policy.Load()
 	if policy == nil {
-		return r, denied(authz.Unavailable, errors.New("no configuration in use yet"))
+		return denied(authz.Unavailable, errors.New("no configuration in use yet"))
 	}
-	return r, (*policy).Decide(ctx, r)
+	early := newEarly(ctx)
+	defer early.stop()
+	return (*policy).Decide(early, *r)
 }
 
 // panicked makes a deny of a panic. What it panicked with may hold a token, and is
@@ -122,20 +146,10 @@ func denied(reason authz.Reason, err error) authz.Decision {
 	return d
 }
 
-// withMargin ends ctx a little before Envoy gives up.
-func withMargin(ctx context.Context) (context.Context, context.CancelFunc) {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return ctx, func() {}
-	}
-	margin := min(max(time.Until(deadline)/10, leastMargin), mostMargin)
-	return context.WithDeadline(ctx, deadline.Add(-margin))
-}
-
 // record writes one line per decision: of a deny at info, of what could not be
 // decided at warn, of what is ours to mend at error, of an allow at debug.
 // Nothing of the token or the headers is in it (docs/contract.md §8).
-func (s *Server) record(ctx context.Context, r authz.Request, d authz.Decision, took time.Duration) {
+func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision, took time.Duration) {
 	level, text := slog.LevelInfo, "denied"
 	switch {
 	case d.Reason.Outcome() != authz.Deny:

@@ -100,7 +100,7 @@ func TestDecisionsAreCountedByReason(t *testing.T) {
 	read := reader(m, &state{})
 	for n, r := range authz.Reasons() {
 		for range n + 1 {
-			m.Checks().End(t.Context(), envoy.Event{Decision: authz.Decision{Reason: r}, Took: time.Millisecond})
+			m.Checks().End(t.Context(), envoy.Event{Decision: &authz.Decision{Reason: r}, Took: time.Millisecond})
 		}
 	}
 	samples := scrape(t, read)
@@ -123,11 +123,11 @@ func TestLabelsComeFromClosedSets(t *testing.T) {
 	const hostile = "client-s-own-words"
 	for _, reason := range []authz.Reason{authz.Allowed, authz.Expired, 200, 255} {
 		m.Checks().End(t.Context(), envoy.Event{
-			Request: authz.Request{
+			Request: &authz.Request{
 				ID: hostile, Method: hostile, Host: hostile, Path: hostile, Authorization: []string{hostile},
 				Route: authz.Route{Rule: hostile, Issuer: hostile, Audience: hostile, Unknown: hostile},
 			},
-			Decision: authz.Decision{Reason: reason, Rule: hostile, Issuer: hostile, Challenge: hostile, Err: errors.New(hostile)},
+			Decision: &authz.Decision{Reason: reason, Rule: hostile, Issuer: hostile, Challenge: hostile, Err: errors.New(hostile)},
 			Took:     time.Millisecond,
 		})
 	}
