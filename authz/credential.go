@@ -100,33 +100,47 @@ func hasQueryToken(target string) bool {
 // isB64Token: 1*( ALPHA / DIGIT / "-._~+/" ) *"=" (RFC 6750 §2.1).
 func isB64Token(s string) bool {
 	body := strings.TrimRight(s, "=")
-	for i := range len(body) {
-		if c := body[i]; !isAlphanumeric(c) && strings.IndexByte("-._~+/", c) < 0 {
-			return false
-		}
-	}
-	return body != ""
+	return body != "" && all(body, inB64Token)
 }
 
 // isOpaqueToken: visible ASCII that can be told from a list and needs no quotes
 // (Salesforce's tokens have `!`).
-func isOpaqueToken(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c <= ' ' || c >= 0x7f || c == '"' || c == ',' || c == '\\' {
-			return false
-		}
-	}
-	return s != ""
-}
+func isOpaqueToken(s string) bool { return s != "" && all(s, inOpaqueToken) }
 
 // isToken: RFC 9110 §5.6.2.
-func isToken(s string) bool {
+func isToken(s string) bool { return s != "" && all(s, inToken) }
+
+// The characters that each of them is made of, a bit for each: every byte of every
+// token is looked at.
+const (
+	inB64Token = 1 << iota
+	inOpaqueToken
+	inToken
+)
+
+var characters = func() (in [256]uint8) {
+	for c := range in {
+		b := byte(c)
+		if isAlphanumeric(b) || strings.IndexByte("-._~+/", b) >= 0 {
+			in[c] |= inB64Token
+		}
+		if b > ' ' && b < 0x7f && b != '"' && b != ',' && b != '\\' {
+			in[c] |= inOpaqueToken
+		}
+		if isAlphanumeric(b) || strings.IndexByte("!#$%&'*+-.^_`|~", b) >= 0 {
+			in[c] |= inToken
+		}
+	}
+	return in
+}()
+
+func all(s string, kind uint8) bool {
 	for i := range len(s) {
-		if c := s[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if characters[s[i]]&kind == 0 {
 			return false
 		}
 	}
-	return s != ""
+	return true
 }
 
 func isAlphanumeric(c byte) bool {

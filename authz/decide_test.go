@@ -250,7 +250,7 @@ func TestDecide(t *testing.T) {
 				r.Authorization = []string{tc.authorization}
 			}
 			ctx, recorder := walk.With(t.Context())
-			d := p.Decide(ctx, r)
+			d := p.Decide(ctx, &r)
 			checkWalk(t, d.Reason, recorder.Steps())
 			if d.Reason != tc.want || !strings.Contains(d.Challenge, tc.challenge) {
 				t.Fatalf("got %s, %s (%v); want %s, %s", d.Reason, d.Challenge, d.Err, tc.want, tc.challenge)
@@ -346,7 +346,7 @@ func TestConditionsOnPathsRefuseAmbiguousOnes(t *testing.T) {
 	for path, want := range map[string]authz.Reason{
 		"/public/x": authz.Public, "/x": authz.Forbidden, "/public/../x": authz.BadRequest, "/public/%2e%2e/x": authz.BadRequest, "/public/..;/x": authz.BadRequest,
 	} {
-		if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: path}); d.Reason != want {
+		if d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: "h", Path: path}); d.Reason != want {
 			t.Errorf("%s: got %s, want %s", path, d.Reason, want)
 		}
 	}
@@ -358,7 +358,7 @@ func TestOutageIsUnavailable(t *testing.T) { // I-11
 	b.first.Behave(devissuer.PathIntrospection, devissuer.Behaviour{
 		Status: 503, Header: map[string]string{"Retry-After": "7"},
 	})
-	d := p.Decide(t.Context(), authz.Request{Method: "GET", Path: "/x", Authorization: []string{"Bearer opaque"}})
+	d := p.Decide(t.Context(), &authz.Request{Method: "GET", Path: "/x", Authorization: []string{"Bearer opaque"}})
 	if d.Reason != authz.Unavailable || d.Challenge != "" || d.RetryAfter != 7*time.Second {
 		t.Errorf("got %+v", d)
 	}
@@ -370,7 +370,7 @@ func TestDeadContextAllowsNothing(t *testing.T) { // A-15
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, path := range []string{"/x", "/healthz"} {
-		d := p.Decide(ctx, authz.Request{
+		d := p.Decide(ctx, &authz.Request{
 			Method: "GET", Host: "api.example.com", Path: path,
 			Authorization: []string{"Bearer " + b.first.JWT(claims{"aud": "api", "scope": "base"})},
 		})
@@ -382,7 +382,7 @@ func TestDeadContextAllowsNothing(t *testing.T) { // A-15
 
 func TestDocument(t *testing.T) { // M-01…M-04
 	b := newBench(t)
-	d := b.policy(t).Decide(t.Context(), authz.Request{
+	d := b.policy(t).Decide(t.Context(), &authz.Request{
 		Method: "GET", Host: "mcp.example.com", Path: "/.well-known/oauth-protected-resource/mcp",
 	})
 	want := `{"resource":"https://mcp.example.com/mcp","authorization_servers":["` + b.first.URL() + `","` + b.second.URL() + `"],"scopes_supported":["mcp:read","offline_access"],"bearer_methods_supported":["header"]}`

@@ -50,7 +50,7 @@ func Example() {
 		{Method: "GET", Host: "api.example.com", Path: "/orders/1", Authorization: []string{"Bearer " + token}},
 		{Method: "POST", Host: "api.example.com", Path: "/orders/1", Authorization: []string{"Bearer " + token}},
 	} {
-		d := policy.Decide(context.Background(), r)
+		d := policy.Decide(context.Background(), &r)
 		fmt.Println(r.Method, r.Path, d.Reason, d.Reason.Status(), d.Set)
 		if d.Challenge != "" {
 			fmt.Println("  " + strings.ReplaceAll(d.Challenge, ", ", ",\n    "))

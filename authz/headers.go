@@ -160,11 +160,7 @@ func encode(s string, spaces bool) string {
 		c := s[i]
 		return c > ' ' && c < 0x7f && c != '%' || c == ' ' && spaces && i > 0 && i < len(s)-1
 	}
-	clean := true
-	for i := range len(s) {
-		clean = clean && plain(i)
-	}
-	if clean {
+	if isClean(s, spaces) {
 		return s
 	}
 	var out strings.Builder
@@ -176,6 +172,16 @@ func encode(s string, spaces bool) string {
 		fmt.Fprintf(&out, "%%%02X", s[i])
 	}
 	return out.String()
+}
+
+// isClean says whether encode leaves s as it is.
+func isClean(s string, spaces bool) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '%' || c == ' ' && !spaces {
+			return false
+		}
+	}
+	return s == "" || s[0] != ' ' && s[len(s)-1] != ' '
 }
 
 // checkHeaderName refuses what would break or re-route a request.

@@ -46,8 +46,8 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 // challenge if not. It may ask the authorization server about the token, and waits
 // for that no longer than ctx lasts; what could not be decided by then is
 // [Unavailable], never allowed.
-func (p *Policy) Decide(ctx context.Context, r Request) Decision {
-	e := &evaluation{policy: p, request: &r, walk: walk.From(ctx)}
+func (p *Policy) Decide(ctx context.Context, r *Request) Decision {
+	e := &evaluation{policy: p, request: r, walk: walk.From(ctx)}
 	d := e.decide(ctx)
 	e.end(d)
 	return d

@@ -35,7 +35,7 @@ func TestAmbiguousPathsAreRefusedWithoutPathRules(t *testing.T) {
 		p := b.with(t, func(c *authz.Config) { c.Rules = rules })
 		for _, path := range ambiguousPaths() {
 			for _, route := range []authz.Route{{}, {HasRule: len(rules) > 0, Rule: "open"}} {
-				d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: path, Authorization: good, Route: route})
+				d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: "h", Path: path, Authorization: good, Route: route})
 				if d.Reason != authz.BadRequest {
 					t.Errorf("%s, %s, %+v: got %s, want bad_request", name, path, route, d.Reason)
 				}
@@ -51,11 +51,11 @@ func TestAmbiguousPathsCanBeAllowed(t *testing.T) {
 		c.Rules = []authz.Rule{{Name: "h", Match: &authz.Match{Hosts: []string{"h"}}, Access: "public"}}
 	})
 	for _, path := range append(ambiguousPaths(), "/", "*") {
-		if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: path}); d.Reason != authz.Public {
+		if d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: "h", Path: path}); d.Reason != authz.Public {
 			t.Errorf("%s: got %s, want public", path, d.Reason)
 		}
 	}
-	if d := p.Decide(t.Context(), authz.Request{Method: "CONNECT", Host: "h"}); d.Reason != authz.BadRequest { // E-11
+	if d := p.Decide(t.Context(), &authz.Request{Method: "CONNECT", Host: "h"}); d.Reason != authz.BadRequest { // E-11
 		t.Errorf("no path: got %s, want bad_request", d.Reason)
 	}
 }
@@ -74,7 +74,7 @@ func TestEncodedSlashes(t *testing.T) {
 		"/@scope%2Fname/1": authz.Public, "/%40scope%2fname/1/": authz.Public, "/@scope/name/1": authz.Forbidden, "/projects/g%2Fp/issues": authz.Public, "/projects/g/p/issues": authz.Forbidden,
 		"/when/a%2fb": authz.Public, "/when/a/b": authz.Forbidden, "/projects/g%252Fp/issues": authz.BadRequest, "/projects/..%2Fp/issues": authz.BadRequest, "/projects/g%5cp/issues": authz.BadRequest,
 	} {
-		if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: path}); d.Reason != want {
+		if d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: "h", Path: path}); d.Reason != want {
 			t.Errorf("%s: got %s, want %s", path, d.Reason, want)
 		}
 	}
@@ -101,11 +101,11 @@ func TestHostsThatEnvoyReadsOtherwise(t *testing.T) {
 	} {
 		p := b.with(t, change)
 		for _, host := range hosts {
-			if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: host, Path: "/x"}); d.Reason != authz.BadRequest {
+			if d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: host, Path: "/x"}); d.Reason != authz.BadRequest {
 				t.Errorf("%s, %s: got %s, want bad_request", name, host, d.Reason)
 			}
 		}
-		if d := p.Decide(t.Context(), authz.Request{
+		if d := p.Decide(t.Context(), &authz.Request{
 			Method: "GET", Host: "Public.example.com:8443", Path: "/x",
 		}); d.Reason != authz.Public {
 			t.Errorf("%s: got %s, want public", name, d.Reason)
@@ -115,14 +115,14 @@ func TestHostsThatEnvoyReadsOtherwise(t *testing.T) {
 		c.Rules = []authz.Rule{{Name: "p", Match: &authz.Match{Paths: []string{"/**"}}, Access: "public"}}
 	})
 	for _, host := range hosts {
-		if d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: host, Path: "/x"}); d.Reason != authz.Public {
+		if d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: host, Path: "/x"}); d.Reason != authz.Public {
 			t.Errorf("nobody looks at hosts, %s: got %s, want public", host, d.Reason)
 		}
 	}
 	p = b.with(t, func(c *authz.Config) {
 		c.Rules = []authz.Rule{{Name: "p", Match: &authz.Match{Hosts: []string{"[2001:DB8::1]"}}, Access: "public"}}
 	})
-	if d := p.Decide(t.Context(), authz.Request{
+	if d := p.Decide(t.Context(), &authz.Request{
 		Method: "GET", Host: "[2001:db8::1]:443", Path: "/x",
 	}); d.Reason != authz.Public {
 		t.Errorf("IPv6: got %s, want public", d.Reason)
@@ -137,7 +137,7 @@ func TestOpaqueTokensNeedIntrospection(t *testing.T) {
 			c.Issuers[n].Introspects = false
 		}
 	})
-	d := p.Decide(t.Context(), authz.Request{
+	d := p.Decide(t.Context(), &authz.Request{
 		Method: "GET", Host: "h", Path: "/x", Authorization: []string{"Bearer 00D!AQ8"},
 	})
 	if d.Reason != authz.BadRequest {
@@ -158,7 +158,7 @@ func TestConditionsTellNoClaims(t *testing.T) {
 		p := b.with(t, func(c *authz.Config) {
 			c.Rules = []authz.Rule{{Name: "w", Match: &authz.Match{Paths: []string{"/**"}}, When: when}}
 		})
-		d := p.Decide(t.Context(), authz.Request{Method: "GET", Host: "h", Path: "/x", Authorization: token})
+		d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: "h", Path: "/x", Authorization: token})
 		if d.Reason != authz.Forbidden || d.Err == nil || strings.Contains(d.Err.Error(), "hunter2") ||
 			strings.Contains(d.Err.Error(), "missing ==") {
 			t.Errorf("%s: got %s, %v", when, d.Reason, d.Err)

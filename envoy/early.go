@@ -25,12 +25,12 @@ type early struct {
 	cancel   context.CancelFunc
 }
 
-func newEarly(ctx context.Context) *early {
-	e := &early{Context: ctx}
+// begin makes e one of ctx.
+func (e *early) begin(ctx context.Context) {
+	e.Context = ctx
 	if deadline, ok := ctx.Deadline(); ok {
 		e.deadline = deadline.Add(-min(max(time.Until(deadline)/10, leastMargin), mostMargin))
 	}
-	return e
 }
 
 // Deadline implements context.Context.

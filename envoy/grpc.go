@@ -30,6 +30,9 @@ const (
 	pingTimeout      = 20 * time.Second
 	expireGrace      = time.Second      // for answers that were cut short to leave
 	leastPingPause   = 10 * time.Second // of the client's own pings
+	streamWindow     = 64 << 10         // of a message that nobody has begun to read
+	connectionWindow = 1 << 20          // of all of them on one connection
+	streamWorkers    = 32               // whose stacks have grown already; more at a time get one of their own
 )
 
 // Listen opens the address of c, a TCP port or a Unix socket. A socket that a
@@ -85,6 +88,9 @@ func NewGRPC(c Config, checks *Server, ready func() error, log *slog.Logger) (*G
 			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace, Time: pingAfter, Timeout: pingTimeout,
 		}),
 		grpc.InTapHandle(limitCheck),
+		grpc.NumStreamWorkers(streamWorkers),
+		grpc.StaticConnWindowSize(connectionWindow),
+		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: leastPingPause, PermitWithoutStream: true}),
 	}

@@ -34,7 +34,8 @@ func newIntake() *intake { return &intake{room: semaphore.NewWeighted(maxIntakeB
 func (in *intake) serve(server any, stream grpc.ServerStream) error {
 	s, ctx, c := server.(*Server), stream.Context(), new(call)
 	if err := in.wait(ctx); err != nil {
-		c.response = s.overloaded(ctx, err)
+		answer := s.overloaded(ctx, err)
+		c.response = &answer
 		return stream.SendMsg(c)
 	}
 	err := stream.RecvMsg(c)
@@ -44,7 +45,7 @@ func (in *intake) serve(server any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	if c.response, err = s.Answer(ctx, c.request); err != nil {
+	if err := c.answer(func(room []byte) ([]byte, error) { return s.Answer(ctx, c.request, room) }); err != nil {
 		return status.Error(codes.Internal, err.Error())
 	}
 	return stream.SendMsg(c)
@@ -84,6 +85,6 @@ func limitCheck(ctx context.Context, info *tap.Info) (context.Context, error) {
 		return ctx, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, longestCheck)
-	context.AfterFunc(ctx, cancel) // gRPC ends it with the stream
+	_ = cancel // gRPC ends the context that it came from with the stream, and so this one
 	return ctx, nil
 }

@@ -54,15 +54,15 @@ func (s *stream) SendMsg(m any) error {
 func TestRoomIsGivenBack(t *testing.T) {
 	for name, tc := range map[string]struct {
 		failure error
-		decide  func(context.Context, authz.Request) authz.Decision
+		decide  func(context.Context, *authz.Request) authz.Decision
 	}{
-		"decided":  {nil, func(context.Context, authz.Request) authz.Decision { return authz.Decision{Reason: authz.Public} }},
-		"panics":   {nil, func(context.Context, authz.Request) authz.Decision { panic("x") }},
+		"decided":  {nil, func(context.Context, *authz.Request) authz.Decision { return authz.Decision{Reason: authz.Public} }},
+		"panics":   {nil, func(context.Context, *authz.Request) authz.Decision { panic("x") }},
 		"not read": {errors.New("cut off"), nil},
 	} {
 		in := newIntake()
 		server := NewServer(Observer{}, slog.New(slog.NewTextHandler(&bytes.Buffer{}, nil)))
-		server.Use(decider(func(ctx context.Context, r authz.Request) authz.Decision {
+		server.Use(decider(func(ctx context.Context, r *authz.Request) authz.Decision {
 			if in.room.TryAcquire(maxIntakeBytes) {
 				t.Errorf("%s: takes no room", name)
 			}

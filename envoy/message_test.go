@@ -212,7 +212,7 @@ func allow(d authz.Decision) *authv3.CheckResponse {
 	return &authv3.CheckResponse{
 		Status:          new(rpcstatus.Status),
 		HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: ok},
-		DynamicMetadata: metadata(d),
+		DynamicMetadata: metadata(&d),
 	}
 }
 

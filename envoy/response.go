@@ -43,21 +43,18 @@ const (
 	valueString  protowire.Number = 3
 )
 
-// usualAnswer is more than the answer to most requests takes, in bytes.
-const usualAnswer = 1 << 10
-
-// respond makes the CheckResponse of a decision, as bytes; nothing else makes one.
+// respond appends the CheckResponse of a decision, as bytes; nothing else makes one.
 // Only a reason that allows leads to code OK, which is what Envoy goes by. An allow is
 // written out here, since every good request waits for one and the generated code
 // takes longer over it than the decision; the rest is left to that code.
-func respond(d authz.Decision) ([]byte, error) {
+func respond(d *authz.Decision, room []byte) ([]byte, error) {
 	switch d.Reason.Outcome() {
 	case authz.Allow:
-		return appendAllow(make([]byte, 0, usualAnswer), &d), nil
+		return appendAllow(room, d), nil
 	case authz.Serve:
-		return proto.Marshal(serve(d))
+		return proto.MarshalOptions{}.MarshalAppend(room, serve(d))
 	}
-	return proto.Marshal(deny(d))
+	return proto.MarshalOptions{}.MarshalAppend(room, deny(d))
 }
 
 // appendAllow writes the fields in the order of their numbers, as the generated code
@@ -118,12 +115,12 @@ func appendMessage(b []byte, number protowire.Number, content func([]byte) []byt
 	return b
 }
 
-func deny(d authz.Decision) *authv3.CheckResponse {
+func deny(d *authz.Decision) *authv3.CheckResponse {
 	return answer(d, denyHeaders(d), body(d.Reason))
 }
 
 // serve answers with a document: to Envoy that is a deny with another status.
-func serve(d authz.Decision) *authv3.CheckResponse {
+func serve(d *authz.Decision) *authv3.CheckResponse {
 	headers := make([]*corev3.HeaderValueOption, 0, len(d.Header))
 	for _, name := range slices.Sorted(maps.Keys(d.Header)) {
 		headers = append(headers, overwrite(strings.ToLower(name), d.Header.Get(name)))
@@ -132,7 +129,7 @@ func serve(d authz.Decision) *authv3.CheckResponse {
 }
 
 // answer is what reaches the client instead of the upstream's response.
-func answer(d authz.Decision, headers []*corev3.HeaderValueOption, body string) *authv3.CheckResponse {
+func answer(d *authz.Decision, headers []*corev3.HeaderValueOption, body string) *authv3.CheckResponse {
 	status := d.Reason.Status()
 	return &authv3.CheckResponse{
 		Status: &rpcstatus.Status{Code: int32(code(status)), Message: d.Reason.String()}, //nolint:gosec // codes are few
@@ -160,7 +157,7 @@ func code(status int) codes.Code {
 	return codes.PermissionDenied
 }
 
-func denyHeaders(d authz.Decision) []*corev3.HeaderValueOption {
+func denyHeaders(d *authz.Decision) []*corev3.HeaderValueOption {
 	all := []*corev3.HeaderValueOption{
 		overwrite("content-type", "application/json"),
 		overwrite("cache-control", "no-store"),
@@ -199,9 +196,9 @@ func overwrite(name, value string) *corev3.HeaderValueOption {
 
 // metadata is for rate limits, RBAC and access logs: Envoy keeps it under
 // envoy.filters.http.ext_authz.
-func metadata(d authz.Decision) *structpb.Struct {
+func metadata(d *authz.Decision) *structpb.Struct {
 	fields := map[string]*structpb.Value{}
-	for name, value := range told(&d) {
+	for name, value := range told(d) {
 		fields[name] = structpb.NewStringValue(value)
 	}
 	return &structpb.Struct{Fields: fields}

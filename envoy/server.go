@@ -36,7 +36,7 @@ type Observer = observe.Observer[Event]
 
 // Policy decides requests; *authz.Policy is one.
 type Policy interface {
-	Decide(ctx context.Context, r authz.Request) authz.Decision
+	Decide(ctx context.Context, r *authz.Request) authz.Decision
 }
 
 // Server answers Check. It is safe for concurrent use.
@@ -64,7 +64,7 @@ func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3
 	if err != nil {
 		return nil, err
 	}
-	answer, err := s.Answer(ctx, request)
+	answer, err := s.Answer(ctx, request, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -72,33 +72,42 @@ func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3
 	return response, proto.Unmarshal(answer, response)
 }
 
-// Answer answers a CheckRequest with a CheckResponse, both as bytes on the wire; the
-// request belongs to the Server from then on. To Envoy an error would be an outage of
-// ours, which failure_mode_allow lets pass (E-06): the only one is that of bytes
-// which are no CheckRequest.
-func (s *Server) Answer(ctx context.Context, request []byte) (response []byte, err error) {
+// check is one Check while it is decided, in one piece of memory.
+type check struct {
+	message
+	decision authz.Decision
+	early    early
+}
+
+// Answer appends to room the CheckResponse that answers a CheckRequest, both as bytes
+// on the wire; the request belongs to the Server from then on. To Envoy an error would
+// be an outage of ours, which failure_mode_allow lets pass (E-06): the only one is that
+// of bytes which are no CheckRequest.
+func (s *Server) Answer(ctx context.Context, request, room []byte) (response []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			response, err = s.answer(s.panicked(p)), nil
+			d := s.panicked(p)
+			response, err = s.answer(&d, room), nil
 		}
 	}()
 	began := time.Now()
-	m := message{wire: request}
-	if err := m.parse(); err != nil {
+	c := &check{message: message{wire: request}}
+	if err := c.parse(); err != nil {
 		return nil, err
 	}
 	ctx = s.events.Start(ctx, OperationCheck)
-	d := s.decide(ctx, &m.request)
-	s.tell(ctx, &m.request, d, time.Since(began))
-	return s.answer(d), nil
+	s.decide(ctx, c)
+	s.tell(ctx, &c.request, &c.decision, time.Since(began))
+	return s.answer(&c.decision, room), nil
 }
 
 // answer is respond, or what is left when even that fails.
-func (s *Server) answer(d authz.Decision) []byte {
-	response, err := respond(d)
+func (s *Server) answer(d *authz.Decision, room []byte) []byte {
+	response, err := respond(d, room)
 	if err != nil {
 		s.log.Error("answer", "error", err)
-		response, _ = respond(denied(authz.Internal, err))
+		failed := denied(authz.Internal, err)
+		response, _ = respond(&failed, room)
 	}
 	return response
 }
@@ -106,29 +115,30 @@ func (s *Server) answer(d authz.Decision) []byte {
 // overloaded answers a Check that was not even read.
 func (s *Server) overloaded(ctx context.Context, err error) []byte {
 	d := denied(authz.Unavailable, fmt.Errorf("too many bytes of Checks are under way: %w", err))
-	s.tell(ctx, &authz.Request{}, d, 0)
-	return s.answer(d)
+	s.tell(ctx, &authz.Request{}, &d, 0)
+	return s.answer(&d, nil)
 }
 
 // tell has a decision counted and logged.
-func (s *Server) tell(ctx context.Context, r *authz.Request, d authz.Decision, took time.Duration) {
-	s.events.End(ctx, Event{r, &d, took})
-	s.record(ctx, r, &d, took)
+func (s *Server) tell(ctx context.Context, r *authz.Request, d *authz.Decision, took time.Duration) {
+	s.events.End(ctx, Event{r, d, took})
+	s.record(ctx, r, d, took)
 }
 
-func (s *Server) decide(ctx context.Context, r *authz.Request) (d authz.Decision) {
+func (s *Server) decide(ctx context.Context, c *check) {
 	defer func() {
 		if p := recover(); p != nil {
-			d = s.panicked(p)
+			c.decision = s.panicked(p)
 		}
 	}()
 	policy := s.policy.Load()
 	if policy == nil {
-		return denied(authz.Unavailable, errors.New("no configuration in use yet"))
+		c.decision = denied(authz.Unavailable, errors.New("no configuration in use yet"))
+		return
 	}
-	early := newEarly(ctx)
-	defer early.stop()
-	return (*policy).Decide(early, *r)
+	c.early.begin(ctx)
+	defer c.early.stop()
+	c.decision = (*policy).Decide(&c.early, &c.request)
 }
 
 // panicked makes a deny of a panic. What it panicked with may hold a token, and is

@@ -21,9 +21,9 @@ import (
 )
 
 // decider is a policy of one decision.
-type decider func(context.Context, authz.Request) authz.Decision
+type decider func(context.Context, *authz.Request) authz.Decision
 
-func (f decider) Decide(ctx context.Context, r authz.Request) authz.Decision { return f(ctx, r) }
+func (f decider) Decide(ctx context.Context, r *authz.Request) authz.Decision { return f(ctx, r) }
 
 func request(headers map[string]string) *authv3.CheckRequest {
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
@@ -54,7 +54,7 @@ func TestEveryReasonIsAnsweredRightly(t *testing.T) { // E-06
 // responded is what Envoy reads of the answer.
 func responded(t testing.TB, d authz.Decision) *authv3.CheckResponse {
 	t.Helper()
-	answer, err := respond(d)
+	answer, err := respond(&d, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", d.Reason, err)
 	}
@@ -157,7 +157,7 @@ func FuzzContextExtensions(f *testing.F) {
 func TestPanicIsADeny(t *testing.T) {
 	var logged bytes.Buffer
 	s := NewServer(Observer{}, slog.New(slog.NewJSONHandler(&logged, nil)))
-	s.Use(decider(func(context.Context, authz.Request) authz.Decision { panic("s3cret") }))
+	s.Use(decider(func(context.Context, *authz.Request) authz.Decision { panic("s3cret") }))
 	response, err := s.Check(t.Context(), request(nil))
 	if err != nil || response.GetDeniedResponse().GetStatus().GetCode() != 500 || response.Status.Code == 0 {
 		t.Errorf("got %v, %v", response, err)
@@ -176,7 +176,7 @@ func TestNoPolicyIsADeny(t *testing.T) {
 
 func TestMarginBeforeTheDeadline(t *testing.T) { // E-08
 	s := NewServer(Observer{}, slog.New(slog.DiscardHandler))
-	s.Use(decider(func(ctx context.Context, _ authz.Request) authz.Decision {
+	s.Use(decider(func(ctx context.Context, _ *authz.Request) authz.Decision {
 		<-ctx.Done()
 		return denied(authz.Unavailable, ctx.Err())
 	}))
@@ -205,7 +205,7 @@ func TestLogLines(t *testing.T) { // docs/contract.md §8
 	} {
 		var logged bytes.Buffer
 		s := NewServer(Observer{}, slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug})))
-		s.Use(decider(func(context.Context, authz.Request) authz.Decision {
+		s.Use(decider(func(context.Context, *authz.Request) authz.Decision {
 			return authz.Decision{Reason: reason, Issuer: "i", Rule: "r"}
 		}))
 		if _, err := s.Check(t.Context(), request(map[string]string{

@@ -18,6 +18,7 @@ import (
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/admin"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/memory"
 	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/service"
 )
@@ -63,6 +64,9 @@ func (p program) serve(ctx context.Context, path string, reload <-chan os.Signal
 	}
 	s := p.newServer(cfg)
 	defer s.service.Close()
+	if os.Getenv("GOGC") == "" {
+		defer memory.Pace()()
+	}
 	if err := s.prepare(); err != nil {
 		return err
 	}
@@ -104,6 +108,7 @@ func (s *server) prepare() error {
 	for _, w := range s.started.Warnings() {
 		s.log.Warn(w)
 	}
+	s.limitMemory(s.started)
 	if err := s.service.Apply(s.started); err != nil {
 		return err
 	}
@@ -116,11 +121,24 @@ func (s *server) prepare() error {
 // another configuration.
 func (s *server) reloaded(cfg *config.Config) {
 	s.logging.set(cfg.Log)
+	s.limitMemory(cfg)
 	if err := s.checks.Update(cfg.Server.Envoy); err != nil {
 		s.log.Error("changed server settings are not usable, keeping those in use", "error", err)
 	}
 	if inUse := s.started.Server.AdminAddress; cfg.Server.AdminAddress != inUse {
 		s.log.Warn("server.admin_address changed: restart to listen there", "in_use", inUse)
+	}
+}
+
+// limitMemory sets the soft limit that cfg says. One that cannot be found out is no
+// reason not to serve.
+func (s *server) limitMemory(cfg *config.Config) {
+	limit, from, err := memory.SetLimit(cfg.Server.MemoryLimit, os.LookupEnv)
+	switch {
+	case err != nil:
+		s.log.Warn("no memory limit is set", "error", err)
+	case limit != memory.Unlimited:
+		s.log.Info("memory limit", "bytes", limit, "from", from)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/memory"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -31,6 +32,18 @@ func (c *Config) settle() error {
 }
 
 func (c *Config) checkServer() error {
+	return errors.Join(c.checkAdminAddress(), c.checkMemoryLimit())
+}
+
+func (c *Config) checkMemoryLimit() error {
+	if c.Server.MemoryLimit == "" {
+		return nil
+	}
+	_, err := memory.Parse(c.Server.MemoryLimit)
+	return field.Under("server.memory_limit", err)
+}
+
+func (c *Config) checkAdminAddress() error {
 	if err := envoy.CheckTCP(c.Server.AdminAddress, "host:port"); err != nil {
 		return field.Errorf("server.admin_address", "got %q, %w", c.Server.AdminAddress, err)
 	}

@@ -41,6 +41,7 @@ type Config struct {
 type Server struct {
 	Envoy        envoy.Config `key:",inline"`
 	AdminAddress string       `key:"admin_address" default:"127.0.0.1:9192" doc:"Health, metrics and status page, host:port; never the gRPC port."`
+	MemoryLimit  string       `key:"memory_limit" doc:"Soft limit of the process, as GOMEMLIMIT says it: 512MiB, or off. Empty: GOMEMLIMIT's, else nine tenths of the cgroup's."`
 }
 
 // Log is where log lines begin and how they look.

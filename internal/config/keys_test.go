@@ -137,7 +137,7 @@ func (l leaf) values(t *testing.T, special map[string]any) []any {
 func rooms(c *Config) map[string]any {
 	fields := map[string]any{"type": c.Issuers[0].Type}
 	for name, room := range map[string]any{
-		"envoy": c.Server.Envoy, "admin": struct{ AdminAddress string }{c.Server.AdminAddress}, "log": c.Log, "authz": c.Authz,
+		"envoy": c.Server.Envoy, "admin": struct{ AdminAddress, MemoryLimit string }{c.Server.AdminAddress, c.Server.MemoryLimit}, "log": c.Log, "authz": c.Authz,
 		"discovery": c.Issuers[0].Discovery, "validation": c.Issuers[0].Validation,
 	} {
 		flatten(fields, name, reflect.ValueOf(room))
@@ -225,7 +225,7 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		}),
 	}
 	special := map[string]any{
-		"server.grpc_address": "127.0.0.1:9199", "server.admin_address": "127.0.0.1:9198",
+		"server.grpc_address": "127.0.0.1:9199", "server.memory_limit": "100MiB", "server.admin_address": "127.0.0.1:9198",
 		"server.tls.cert_file": certificates[1], "server.tls.key_file": keys[1], "server.tls.client_ca_file": certificates[1],
 		"auth.issuer": "https://b.example.com", "auth.metadata_url": issuer + "/m", "auth.jwks_uri": issuer + "/j",
 		"auth.introspection_endpoint": issuer + "/i", "auth.token_endpoint": issuer + "/t", "auth.ca_file": certificates[1],

@@ -28,7 +28,7 @@ type Metrics struct {
 	checks   map[authz.Reason]prometheus.Counter
 	duration map[authz.Outcome]prometheus.Observer
 
-	cache             *prometheus.CounterVec
+	lookups           map[lookup]prometheus.Counter
 	introspections    *prometheus.CounterVec
 	introspectionTime *prometheus.HistogramVec
 	breaker           *prometheus.GaugeVec
@@ -48,8 +48,7 @@ func New(version, commit string) *Metrics {
 		checks:   map[authz.Reason]prometheus.Counter{},
 		duration: map[authz.Outcome]prometheus.Observer{},
 
-		cache: r.counter("cache_requests_total",
-			"Look-ups in the caches.", "cache", "result"),
+		lookups: map[lookup]prometheus.Counter{},
 		introspections: r.counter("introspection_requests_total",
 			"Calls to introspection endpoints.", "issuer", "result"),
 		introspectionTime: r.histogram("introspection_duration_seconds",
@@ -69,6 +68,7 @@ func New(version, commit string) *Metrics {
 		pending: r.gauge("config_pending", "1 while a new configuration waits for an issuer.").WithLabelValues(),
 	}
 	m.prepareChecks()
+	m.prepareLookups()
 	m.reloads.WithLabelValues(success)
 	m.reloads.WithLabelValues(failure)
 	build := r.gauge("build_info", "Always 1.", "version", "commit", "go_version")
@@ -96,6 +96,18 @@ func (m *Metrics) prepareChecks() {
 	duration := m.registry.histogram("check_duration_seconds", "Time to decide.", checkBuckets(), "decision")
 	for _, o := range []authz.Outcome{authz.Deny, authz.Allow, authz.Serve} {
 		m.duration[o] = duration.WithLabelValues(o.String())
+	}
+}
+
+// lookup is what a look-up in a cache is counted by.
+type lookup struct{ cache, result string }
+
+func (m *Metrics) prepareLookups() {
+	lookups := m.registry.counter("cache_requests_total", "Look-ups in the caches.", "cache", "result")
+	for _, cache := range []string{"jwt", "introspection", "negative"} {
+		for _, result := range []string{"hit", "miss", "stale"} {
+			m.lookups[lookup{cache, result}] = lookups.WithLabelValues(cache, result)
+		}
 	}
 }
 
@@ -168,7 +180,9 @@ func (m *Metrics) Validation() validation.Observer {
 	return validation.Observer{Ended: func(_ context.Context, e validation.Event) {
 		switch e.Operation {
 		case validation.OperationCache:
-			m.cache.WithLabelValues(e.Cache, e.Result).Inc()
+			if counter, ok := m.lookups[lookup{e.Cache, e.Result}]; ok {
+				counter.Inc()
+			}
 		case validation.OperationIntrospection:
 			m.introspections.WithLabelValues(e.Issuer, e.Result).Inc()
 			m.introspectionTime.WithLabelValues(e.Issuer).Observe(e.Took.Seconds())
