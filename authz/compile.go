@@ -34,6 +34,7 @@ func newPolicy(c Config) (*Policy, error) {
 	p.introspects = slices.ContainsFunc(c.Issuers, func(i IssuerConfig) bool { return i.Introspects })
 	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), field.Check(c)}
 	errs = append(errs, p.addResources(names), p.addRules(), p.checkAmbiguousPaths())
+	p.index = newIndex(p.rules)
 	p.matchesHosts = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtHosts)
 	return p, errors.Join(errs...)
 }

@@ -157,26 +157,30 @@ func (e *evaluation) findRule() {
 }
 
 func (e *evaluation) matchRule() {
-	for n, r := range e.policy.rules {
-		why := r.mismatch(e.request.Method, e.host, e.path)
-		if why == "" {
-			e.rule = r
-			e.noteMatch(n)
-			return
-		}
-		e.note(r.noted, func() string { return "does not match: " + why })
+	n := e.policy.index.find(e.request.Method, e.host, e.path)
+	if n < len(e.policy.rules) {
+		e.rule = e.policy.rules[n]
 	}
-	e.note("rule", func() string { return "none matches: default_access " + e.policy.cfg.DefaultAccess })
+	if e.walk != nil {
+		e.noteRules(n)
+	}
 }
 
-// noteMatch shows what the first match wins over.
-func (e *evaluation) noteMatch(n int) {
-	if e.walk == nil {
-		return
+// noteRules shows what the n-th rule wins over, and why those before it do not match.
+func (e *evaluation) noteRules(n int) {
+	for i, r := range e.policy.rules {
+		e.note(r.noted, func() string {
+			switch {
+			case i < n:
+				return "does not match: " + r.mismatch(e.request.Method, e.host, e.path)
+			case i == n:
+				return "matches"
+			}
+			return "not looked at: the first match wins"
+		})
 	}
-	e.note(e.policy.rules[n].noted, func() string { return "matches" })
-	for _, later := range e.policy.rules[n+1:] {
-		e.note(later.noted, func() string { return "not looked at: the first match wins" })
+	if e.rule == nil {
+		e.note("rule", func() string { return "none matches: default_access " + e.policy.cfg.DefaultAccess })
 	}
 }
 

@@ -20,6 +20,7 @@ type Policy struct {
 	issuers    map[string]IssuerConfig
 	rules      []*rule
 	byName     map[string]*rule
+	index      *index
 	resources  []*resource // the longest path first
 	implied    implied
 	injector   *injector

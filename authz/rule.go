@@ -34,14 +34,15 @@ const (
 	otherHost   = "other hosts"
 )
 
-// mismatch returns why the rule does not match, or "".
+// mismatch returns why the rule does not match, or "". It explains what the
+// index finds, and a test holds the two against each other.
 func (r *rule) mismatch(method, host, path string) string {
 	switch {
 	case r.Match == nil:
 		return nameOnly
 	case len(r.paths) > 0 && !r.fitsPath(path):
 		return otherPath
-	case len(r.Match.Methods) > 0 && !slices.Contains(r.Match.Methods, method):
+	case !r.fitsMethod(method):
 		return otherMethod
 	case len(r.Match.Hosts) > 0 && !slices.Contains(r.Match.Hosts, host):
 		return otherHost
@@ -51,4 +52,8 @@ func (r *rule) mismatch(method, host, path string) string {
 
 func (r *rule) fitsPath(path string) bool {
 	return slices.ContainsFunc(r.paths, func(p pattern) bool { return p.fits(path, r.Match.IgnoreCase) })
+}
+
+func (r *rule) fitsMethod(method string) bool {
+	return len(r.Match.Methods) == 0 || slices.Contains(r.Match.Methods, method)
 }
