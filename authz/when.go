@@ -31,9 +31,11 @@ var (
 )
 
 // conditions compiles every `when` of a policy in one environment, which takes
-// longer to make than an expression to compile.
+// longer to make than an expression to compile, and each expression once.
 type conditions struct {
-	env *cel.Env // nil: not needed so far
+	env    *cel.Env // nil: not needed so far
+	known  map[string]*condition
+	prices *prices
 }
 
 // condition is a compiled `when`. It may look at `claims`; at `request.method`,
@@ -44,6 +46,7 @@ type condition struct {
 	headers []string // that the expression names; no others are shown to it
 	onHost  bool     // it reads request.host
 	onPath  bool     // it reads request.path
+	loops   bool     // it has a macro, and can be interrupted
 }
 
 func newEnvironment() (*cel.Env, error) {
@@ -68,8 +71,19 @@ func (cs *conditions) compile(expression string) (*condition, error) {
 		if err != nil {
 			return nil, err
 		}
-		cs.env = env
+		cs.env, cs.known, cs.prices = env, map[string]*condition{}, newPrices()
 	}
+	if c, ok := cs.known[expression]; ok {
+		return c, nil
+	}
+	c, err := cs.compileNew(expression)
+	if err == nil {
+		cs.known[expression] = c
+	}
+	return c, err
+}
+
+func (cs *conditions) compileNew(expression string) (*condition, error) {
 	checked, issues := cs.env.Compile(expression)
 	if err := issues.Err(); err != nil {
 		first := issues.Errors()[0]
@@ -83,16 +97,23 @@ func (cs *conditions) compile(expression string) (*condition, error) {
 		return nil, err
 	}
 	program, err := cs.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.InterruptCheckFrequency(100),
-		cel.CostTracking(prices{}), cel.CostLimit(maxWhenCost), cel.CustomDecoratorV2(boundMatches))
+		cel.CostTracking(cs.prices), cel.CostLimit(maxWhenCost), cel.CustomDecoratorV2(boundMatches))
 	if err != nil {
 		return nil, err
 	}
-	c := &condition{program: program, headers: headers}
+	c := &condition{program: program, headers: headers, loops: hasLoops(checked.NativeRep().Expr())}
 	for _, reference := range checked.NativeRep().ReferenceMap() {
 		c.onHost = c.onHost || reference.Name == hostVariable
 		c.onPath = c.onPath || reference.Name == pathVariable
 	}
 	return c, nil
+}
+
+// hasLoops says whether there is a macro like exists, which CEL makes a loop of.
+func hasLoops(e ast.Expr) bool {
+	loops := false
+	ast.PreOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) { loops = loops || e.Kind() == ast.ComprehensionKind }))
+	return loops
 }
 
 // namedHeaders returns the request headers that an expression names, each by a
@@ -168,26 +189,41 @@ func checkReadable(name string) error {
 
 // holds evaluates the condition. An error means that it does not hold.
 func (c *condition) holds(ctx context.Context, r *Request, host, path string, t *validation.Token) (bool, error) {
-	value, _, err := c.program.ContextEval(ctx, &facts{request: r, host: host, path: path, token: t, headers: c.headers})
-	var cancelled interpreter.EvalCancelledError
-	switch {
-	case errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded:
-		return false, errWhenCost
-	case err != nil:
+	value, err := c.eval(ctx, &facts{
+		method: r.Method, host: host, path: path, header: r.Header, headers: c.headers, token: t,
+	})
+	if err != nil {
+		cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err)
+		if ok && cancelled.Cause == interpreter.CostLimitExceeded {
+			return false, errWhenCost
+		}
 		return false, errWhenFailed
-	case value != types.True:
+	}
+	if value != types.True {
 		return false, errWhenFalse
 	}
 	return true, nil
 }
 
-// facts are the variables of one evaluation.
+// eval does not make what CEL needs to be interrupted where it never looks whether
+// it is: between the turns of a loop.
+func (c *condition) eval(ctx context.Context, f *facts) (ref.Val, error) {
+	if c.loops {
+		value, _, err := c.program.ContextEval(ctx, f)
+		return value, err
+	}
+	value, _, err := c.program.Eval(f)
+	return value, err
+}
+
+// facts are the variables of one evaluation. Each is made when it is read, in
+// CEL's own types where that spares a conversion.
 type facts struct {
-	request *Request
-	host    string
-	path    string
-	token   *validation.Token // nil: none
+	method, host, path string
+
+	header  func(name string) (value string, ok bool)
 	headers []string
+	token   *validation.Token // nil: none
 }
 
 // Parent implements cel.Activation.
@@ -197,11 +233,11 @@ func (*facts) Parent() cel.Activation { return nil }
 func (f *facts) ResolveName(name string) (any, bool) {
 	switch name {
 	case "request.method":
-		return f.request.Method, true
+		return types.String(f.method), true
 	case hostVariable:
-		return f.host, true
+		return types.String(f.host), true
 	case pathVariable:
-		return f.path, true
+		return types.String(f.path), true
 	case headersVariable:
 		return f.named(), true
 	}
@@ -213,22 +249,22 @@ func (f *facts) ResolveName(name string) (any, bool) {
 	case "claims":
 		return t.Claims, true
 	case "token.issuer":
-		return t.Issuer, true
+		return types.String(t.Issuer), true
 	case "token.scopes":
 		return t.Scopes, true
 	case "token.client_id":
-		return t.ClientID, true
+		return types.String(t.ClientID), true
 	}
 	return nil, false
 }
 
 func (f *facts) named() map[string]string {
 	headers := make(map[string]string, len(f.headers))
-	if f.request.Header == nil {
+	if f.header == nil {
 		return headers
 	}
 	for _, name := range f.headers {
-		if value, ok := f.request.Header(name); ok {
+		if value, ok := f.header(name); ok {
 			headers[name] = value
 		}
 	}
@@ -242,6 +278,8 @@ type numbers struct{ types.Adapter }
 // NativeToValue implements types.Adapter.
 func (n numbers) NativeToValue(value any) ref.Val {
 	switch v := value.(type) {
+	case ref.Val:
+		return v
 	case stdjson.Number:
 		if i, err := v.Int64(); err == nil {
 			return types.Int(i)

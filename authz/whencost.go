@@ -32,14 +32,32 @@ const (
 
 // prices charges calls by what they take. CEL's own prices take the length of a
 // text for free, and a list of lists for its length.
-type prices struct{}
+type prices struct {
+	low [16]uint64 // the numbers from 0, to point to: CEL asks for pointers, at each call
+}
+
+func newPrices() *prices {
+	p := &prices{}
+	for n := range p.low {
+		p.low[n] = uint64(n) //nolint:gosec // never negative
+	}
+	return p
+}
 
 // CallCost implements interpreter.ActualCostEstimator.
-func (prices) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+func (p *prices) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+	cost := priceOf(function, args, result)
+	if cost < uint64(len(p.low)) {
+		return &p.low[cost]
+	}
+	high := cost
+	return &high
+}
+
+func priceOf(function string, args []ref.Val, result ref.Val) uint64 {
 	cost := uint64(1)
 	if function == chargeFunction {
-		cost = uint64(result.(types.Int)) //nolint:gosec // never negative
-		return &cost
+		return uint64(result.(types.Int)) //nolint:gosec // never negative
 	}
 	deep := function == operators.Equals || function == operators.NotEquals || function == operators.In
 	for _, arg := range args {
@@ -60,7 +78,7 @@ func (prices) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint
 	if len(args) == 2 && strings.HasPrefix(function, "get") { // getHours("Europe/Berlin")
 		cost += zoneCost
 	}
-	return &cost
+	return cost
 }
 
 // shorter is the length of the shorter of two lists: macros add one member at a
