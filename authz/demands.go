@@ -53,25 +53,33 @@ func (e *evaluation) audience() []string {
 	case e.rule != nil && len(e.rule.Audience) > 0:
 		return e.rule.Audience
 	case e.resource != nil:
-		return []string{e.resource.identifier}
+		return e.resource.audience
 	}
 	return e.policy.issuers[e.issuer].Audience
 }
 
 func (e *evaluation) checkScopes() *refusal {
-	wanted := e.scopes()
-	granted := e.policy.implied.grants(e.token.Scopes, wanted)
+	granted := true
+	for _, wanted := range e.scopeLists() {
+		granted = granted && e.policy.implied.grants(e.token.Scopes, wanted)
+	}
 	refused := e.check("scope", granted, InsufficientScope, nil, func() (string, string) {
-		return strings.Join(wanted, " "), strings.Join(e.token.Scopes, " ")
+		return strings.Join(e.scopes(), " "), strings.Join(e.token.Scopes, " ")
 	})
 	if refused != nil {
-		refused.err = fmt.Errorf("want scopes %q", strings.Join(wanted, " "))
+		refused.err = fmt.Errorf("want scopes %q", strings.Join(e.scopes(), " "))
 	}
 	return refused
 }
 
-// scopes: the issuer's, the rule's and the route's together.
+// scopes are all that are demanded.
 func (e *evaluation) scopes() []string {
+	lists := e.scopeLists()
+	return union(lists[:]...)
+}
+
+// scopeLists: the issuer's, the rule's and the route's.
+func (e *evaluation) scopeLists() [3][]string {
 	var ofIssuer, ofRule []string
 	if e.issuer != "" {
 		ofIssuer = e.policy.issuers[e.issuer].RequiredScopes
@@ -81,7 +89,7 @@ func (e *evaluation) scopes() []string {
 	if e.rule != nil {
 		ofRule = e.rule.Scopes
 	}
-	return union(ofIssuer, ofRule, e.request.Route.Scopes)
+	return [...][]string{ofIssuer, ofRule, e.request.Route.Scopes}
 }
 
 // checkACR is the first half of RFC 9470: was the user authenticated well enough?
@@ -117,7 +125,7 @@ func (e *evaluation) checkWhen(ctx context.Context) *refusal {
 	if e.rule == nil || e.rule.when == nil {
 		return nil
 	}
-	holds, err := e.rule.when.holds(ctx, e.request, e.host, e.path, e.token)
+	holds, err := e.rule.when.holds(ctx, &e.request, e.host, e.path, e.token)
 	reason := Forbidden
 	if ctx.Err() != nil { // it was cut short, and says nothing
 		reason, err = Unavailable, ctx.Err()

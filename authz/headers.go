@@ -27,6 +27,7 @@ type managed struct {
 type injector struct {
 	headers []managed
 	always  []string // to remove whatever happens
+	all     []string // to remove where nothing is set
 }
 
 func newInjector(headers map[string]string, forwardToken bool) *injector {
@@ -46,6 +47,11 @@ func newInjector(headers map[string]string, forwardToken bool) *injector {
 	}
 	slices.Sort(in.always)
 	in.always = slices.Clip(in.always)
+	in.all = in.always
+	for _, h := range in.headers {
+		in.all = append(in.all, h.name) // the shared list is full, and stays as it is
+	}
+	in.all = slices.Clip(in.all)
 	return in
 }
 
@@ -76,6 +82,9 @@ func spellings(name string) []string {
 // claims. A name is never in both: Envoy removes last, and what was set would be
 // gone (E-03).
 func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []string) {
+	if t == nil {
+		return nil, in.all
+	}
 	remove = in.always
 	set = make([]HeaderValue, 0, len(in.headers))
 	for _, h := range in.headers {
@@ -83,7 +92,7 @@ func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []st
 			set = append(set, HeaderValue{h.name, value})
 			continue
 		}
-		remove = append(remove, h.name) // the shared list is full, and stays as it is
+		remove = append(remove, h.name) // as above
 	}
 	return set, remove
 }
@@ -91,9 +100,6 @@ func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []st
 // value returns the encoded value of the header, or "" to remove it: some releases
 // of Envoy drop a header that is set to nothing, and let the client's own stay (E-02).
 func (h managed) value(t *validation.Token) string {
-	if t == nil {
-		return ""
-	}
 	switch h.claim {
 	case "sub":
 		return encode(t.Subject, true)

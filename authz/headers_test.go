@@ -54,6 +54,18 @@ func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
 	}
 }
 
+func TestChangesWithoutToken(t *testing.T) {
+	in := newInjector(map[string]string{"x-a": "a", "b": "sub"}, false)
+	set, remove := in.changes(nil)
+	if diff := cmp.Diff([]string{"authorization", "b", "x-a", "x_a"}, slices.Sorted(slices.Values(remove))); diff != "" || len(set) > 0 {
+		t.Errorf("sets %v, %s", set, diff)
+	}
+	_, some := in.changes(&validation.Token{Subject: "s"})
+	if slices.Contains(some, "b") || !slices.Contains(some, "x-a") {
+		t.Errorf("removes %v", some)
+	}
+}
+
 func TestChangesDoNotShare(t *testing.T) {
 	in := newInjector(map[string]string{"x-a": "a", "x-b": "b", "x-c": "c"}, true) // three spellings leave room in their list
 	_, first := in.changes(&validation.Token{Claims: map[string]any{"b": "1"}})

@@ -17,8 +17,9 @@ const wellKnown = "/.well-known/oauth-protected-resource" // RFC 9728 §3
 // a client sends, not even its Host, gets into the document (M-03).
 type resource struct {
 	identifier   string
-	host         string // without port
-	path         string // without a slash right after the host or at the end
+	audience     []string // the identifier
+	host         string   // without port
+	path         string   // without a slash right after the host or at the end
 	documentPath string
 	documentURL  string
 	document     []byte
@@ -60,6 +61,7 @@ func newResource(r Resource, issuers []string, slashes bool) (*resource, error) 
 	offline := func(scope string) bool { return scope == "offline_access" }
 	return &resource{
 		identifier:   r.Resource,
+		audience:     []string{r.Resource},
 		host:         host,
 		path:         normal,
 		documentPath: wellKnown + strings.TrimSuffix(path, "/"),
