@@ -25,10 +25,16 @@ func (c challenge) header(reason Reason) string {
 		return ""
 	}
 	var b strings.Builder
-	b.WriteString(`Bearer realm="` + c.realm + `"`)
+	b.Grow(256) // most need no more
+	write := func(parts ...string) {
+		for _, part := range parts {
+			b.WriteString(part)
+		}
+	}
+	write(`Bearer realm="`, c.realm, `"`)
 	add := func(name, value string) {
 		if value != "" {
-			b.WriteString(", " + name + `="` + value + `"`)
+			write(", ", name, `="`, value, `"`)
 		}
 	}
 	add("error", a.code)

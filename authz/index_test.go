@@ -124,6 +124,35 @@ func TestFindAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestManyRulesTakeTheTimeOfAFew: the last of 10,000 rules is found about as soon as that of five.
+func TestManyRulesTakeTheTimeOfAFew(t *testing.T) {
+	took := map[int]time.Duration{}
+	for _, n := range []int{5, 10_000} {
+		c := Config{Realm: "r", DefaultAccess: "token"}
+		for i := range n {
+			c.Rules = append(c.Rules, Rule{Name: fmt.Sprint(i), Match: &Match{
+				Paths: []string{fmt.Sprintf("/service-%d/orders/*/items", i), fmt.Sprintf("/service-%d/public/**", i)},
+				Hosts: []string{"shared.example.com", fmt.Sprintf("host-%d.example.com", i%50)}, Methods: []string{"GET"},
+			}})
+		}
+		p, err := newPolicy(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := cpu(t)
+		for range 20_000 {
+			if got := p.index.find("GET", "shared.example.com", fmt.Sprintf("/service-%d/orders/1/items", n-1)); got != n-1 {
+				t.Fatalf("got rule %d, want the last of %d", got, n)
+			}
+		}
+		took[n] = cpu(t) - before
+	}
+	t.Logf("20,000 times: %s with 5 rules, %s with 10,000", took[5], took[10_000])
+	if took[10_000] > 30*took[5] { // one after the other takes a thousand times as long
+		t.Errorf("got %s with 10,000 rules, %s with 5", took[10_000], took[5])
+	}
+}
+
 // crossed are as many patterns as there are ways to write a path of so many
 // segments with "a" and "*": all of them fit /a/a/…, which is the most that an
 // index can be led astray.

@@ -47,6 +47,7 @@ func normalPath(target string, slashes bool) (string, error) {
 // here.
 func decodePath(path string, slashes bool) (string, error) {
 	var normal strings.Builder
+	normal.Grow(len(path))
 	once := make([]byte, 0, len(path))
 	for i := 0; i < len(path); i++ {
 		c := path[i]
@@ -63,7 +64,10 @@ func decodePath(path string, slashes bool) (string, error) {
 		if c > ' ' && c < 0x7f && strings.IndexByte("%;?#/", c) < 0 {
 			normal.WriteByte(c)
 		} else {
-			normal.WriteString(strings.ToUpper(path[i : i+3]))
+			const digits = "0123456789ABCDEF"
+			normal.WriteByte('%')
+			normal.WriteByte(digits[c>>4])
+			normal.WriteByte(digits[c&0xf])
 		}
 		i += 2
 	}

@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -81,6 +82,28 @@ func TestWhen(t *testing.T) {
 	if holds, err := c.holds(t.Context(), r, "api.example.com", "/p", token); holds || err == nil ||
 		!strings.Contains(err.Error(), "cost") {
 		t.Errorf("an expensive expression: got %v, %v; want the cost limit", holds, err)
+	}
+}
+
+// TestLoopsCanBeInterrupted: nobody waits for the answer any longer (A-15).
+func TestLoopsCanBeInterrupted(t *testing.T) {
+	token := &validation.Token{Claims: expensiveClaims()}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for expression, loops := range map[string]bool{
+		`claims.list.exists(g, g == "g7999")`: true, `claims.object.all(k, k != "")`: true,
+		`[1].all(x, claims.list.exists(g, g == "g3000"))`: true, `claims.list[0] == "g0"`: false, `has(claims.text)`: false,
+	} {
+		c, err := new(conditions).compile(expression)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if holds, err := c.holds(t.Context(), &Request{}, "", "/", token); !holds {
+			t.Errorf("%s: got %v, want it to hold", expression, err)
+		}
+		if holds, err := c.holds(ctx, &Request{}, "", "/", token); holds == loops {
+			t.Errorf("%s: when cancelled, got %v, %v", expression, holds, err)
+		}
 	}
 }
 

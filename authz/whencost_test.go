@@ -136,6 +136,19 @@ func TestConditionsShareOneEnvironment(t *testing.T) {
 	if _, err := cs.compile("false"); err != nil || cs.env != env {
 		t.Errorf("got another environment, %v", err)
 	}
+	first, err := cs.compile(`claims.tenant == "acme"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := cs.compile(`claims.tenant == "acme"`); err != nil || second != first {
+		t.Errorf("got another program for the same condition, %v", err)
+	}
+	if _, err := cs.compile("claims."); err == nil {
+		t.Error("a mistake was accepted")
+	}
+	if _, err := cs.compile("claims."); err == nil {
+		t.Error("a mistake was accepted the second time")
+	}
 	for i := range 2_000 {
 		c.Rules = append(c.Rules, Rule{
 			Name: fmt.Sprint(i), Match: &Match{Paths: []string{fmt.Sprintf("/p%d", i)}},
