@@ -25,7 +25,9 @@ func BenchmarkDecide(b *testing.B) {
 			c.Rules = []authz.Rule{rule}
 			c.Headers = map[string]string{"x-auth-sub": "sub", "x-auth-scope": "scope", "x-auth-client-id": "client_id"}
 		})
-		r := authz.Request{Method: "GET", Host: "api.example.com", Path: "/orders/1?q=1", Authorization: token, Header: header}
+		r := authz.Request{
+			Method: "GET", Host: "api.example.com", Path: "/orders/1?q=1", Authorization: token, Header: header,
+		}
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -49,7 +49,7 @@ func newInjector(headers map[string]string, forwardToken bool) *injector {
 	in.always = slices.Clip(in.always)
 	in.all = in.always
 	for _, h := range in.headers {
-		in.all = append(in.all, h.name) // the shared list is full, and stays as it is
+		in.all = append(in.all, h.name)
 	}
 	in.all = slices.Clip(in.all)
 	return in
@@ -92,7 +92,7 @@ func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []st
 			set = append(set, HeaderValue{h.name, value})
 			continue
 		}
-		remove = append(remove, h.name) // as above
+		remove = append(remove, h.name) // the shared list is full, and stays as it is
 	}
 	return set, remove
 }
