@@ -31,7 +31,7 @@ func BenchmarkDecide(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if d := p.Decide(b.Context(), r); d.Reason.Outcome() != authz.Allow {
+				if d := p.Decide(b.Context(), &r); d.Reason.Outcome() != authz.Allow {
 					b.Fatal(d.Reason, d.Err)
 				}
 			}
@@ -47,7 +47,7 @@ func TestRequestsWithoutTokenAllocateNothing(t *testing.T) {
 	})
 	r := authz.Request{Method: "GET", Host: "api.example.com:443", Path: "/orders/1?q=1"}
 	ctx := t.Context()
-	if n := testing.AllocsPerRun(100, func() { p.Decide(ctx, r) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { p.Decide(ctx, &r) }); n != 0 {
 		t.Errorf("got %v allocations", n)
 	}
 }
@@ -77,7 +77,7 @@ func BenchmarkRules(b *testing.B) {
 			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					if d := p.Decide(b.Context(), r); d.Reason != tc.want {
+					if d := p.Decide(b.Context(), &r); d.Reason != tc.want {
 						b.Fatal(d.Reason)
 					}
 				}

@@ -125,7 +125,7 @@ func (e *evaluation) checkWhen(ctx context.Context) *refusal {
 	if e.rule == nil || e.rule.when == nil {
 		return nil
 	}
-	holds, err := e.rule.when.holds(ctx, &e.request, e.host, e.path, e.token)
+	holds, err := e.rule.when.holds(ctx, e.request, e.host, e.path, e.token)
 	reason := Forbidden
 	if ctx.Err() != nil { // it was cut short, and says nothing
 		reason, err = Unavailable, ctx.Err()
