@@ -116,6 +116,21 @@ func customPolicy(t *testing.T, all []any) *security.AuthorizationPolicy {
 	return nil
 }
 
+// TestProviderOfDigits is a name to Istio, and would be a number to YAML.
+func TestProviderOfDigits(t *testing.T) {
+	out, errs, err := template("--values", values("istio"), "--set-string", "istio.provider=7")
+	if err != nil {
+		t.Fatalf("%v: %s", err, errs)
+	}
+	all, err := decode(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := customPolicy(t, all).GetProvider().GetName(); got != "7" {
+		t.Errorf("got provider %q, want 7", got)
+	}
+}
+
 // TestEnvoyFilter decodes what the API of Istio leaves open: Envoy's own
 // filter, strictly, with Envoy's own rules.
 func TestEnvoyFilter(t *testing.T) {
