@@ -29,6 +29,10 @@ test: tools ## pass the tests: units, some fuzzing, a real Envoy and a real auth
 test-kubernetes: ## render and check the chart, and run what Envoy Gateway makes of its chain
 	cd test/kubernetes && $(GO) vet ./... && $(GO) test ./...
 
+.PHONY: test-istio
+test-istio: ## ask Istio's own translation about its chains and the chart, and run what it makes in a real Envoy
+	test/istio/run.sh
+
 # Which of them: SERVERS=keycloak,mcp
 SERVERS ?= all
 .PHONY: test-servers
