@@ -40,6 +40,8 @@ type Server struct {
 	Environment   map[string]string `json:"environment"`     // of docs/authorization-servers/NAME.yaml
 	Gate          Client            `json:"gate"`            // the resource server's, which introspects
 	RequireType   bool              `json:"require_token_type"`
+	Admin         Admin             `json:"admin"`    // where keys can be changed while it runs
+	Rotation      string            `json:"rotation"` // how its keys change, for the log
 	User          User              `json:"user"`
 	Grants        []Grant           `json:"grants"`
 
@@ -51,6 +53,14 @@ type Server struct {
 type Client struct {
 	ID     string `json:"client_id"`
 	Secret string `json:"client_secret"`
+}
+
+// Admin is the administrative API that has the signing keys.
+type Admin struct {
+	Token    string `json:"token_endpoint"` // of Keycloak; empty: the API asks for none
+	Username string `json:"username"`
+	Password string `json:"password"`
+	Keys     string `json:"keys"`
 }
 
 // User can log in.

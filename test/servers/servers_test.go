@@ -2,6 +2,8 @@ package servers
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net"
 	"os"
@@ -33,6 +35,7 @@ func TestServers(t *testing.T) {
 			client := serve(t, s, "")
 			tryTokens(ctx, t, s, client)
 			tryScope(ctx, t, s)
+			tryRotation(ctx, t, s)
 			tryRestart(ctx, t, s, port, client)
 		})
 	}
@@ -76,6 +79,17 @@ func start(ctx context.Context, t *testing.T, name string, port int) *Server {
 	return s
 }
 
+// These servers share a machine with whatever else tests there: an answer may
+// take long, which is no outage.
+const patience = "  request_timeout: 30s\n"
+
+// rotated is how soon the keys of a server are looked at again, and late what a
+// busy machine may add to it.
+const (
+	rotated = 5 * time.Second
+	late    = 5 * time.Second
+)
+
 // serve runs Bearergate with the configuration of the page, and more keys of the
 // issuer.
 func serve(t *testing.T, s *Server, more string) authv3.AuthorizationClient {
@@ -87,8 +101,10 @@ func serve(t *testing.T, s *Server, more string) authv3.AuthorizationClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const addresses = "server: {grpc_address: \"$GRPC\", admin_address: \"$ADMIN\"}\n"
-	configuration = strings.Replace(configuration, "  insecure_http: true\n", "  insecure_http: true\n"+more, 1)
+	addresses := "server: {grpc_address: \"$GRPC\", admin_address: \"$ADMIN\"}\n" +
+		"jwks: {refresh_interval: " + rotated.String() + "}\n"
+	const loopback = "  insecure_http: true\n"
+	configuration = strings.Replace(configuration, loopback, loopback+patience+more, 1)
 	return harness.Serve(t, addresses+configuration).Ready(t).Client(t)
 }
 
@@ -150,18 +166,90 @@ func tryScope(ctx context.Context, t *testing.T, s *Server) {
 	}
 }
 
-// tryRestart ends the server and starts it anew. Those that keep their keys in
-// memory come back with others, which is a rotation too.
+// tryRotation makes the server sign with another key while it runs. The tokens
+// of the new key pass at once; those of the old one pass as long as the server
+// publishes it, and not much longer.
+func tryRotation(ctx context.Context, t *testing.T, s *Server) {
+	t.Helper()
+	t.Logf("%s: its keys change by %s", s.name, s.Rotation)
+	client := serve(t, s, "")
+	old := signed(access(ctx, t, s))
+	for _, token := range old {
+		expect(ctx, t, client, token, "allowed")
+	}
+	retire, err := s.Rotate(ctx)
+	if errors.Is(err, ErrRestart) {
+		t.Log(err)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := signed(access(ctx, t, s))
+	for _, token := range fresh {
+		if got := keyID(t, token); got == keyID(t, old[0]) {
+			t.Fatalf("%s: got the key ID %s again, want another", token.Grant, got)
+		}
+		expect(ctx, t, client, token, "allowed")
+	}
+	for _, token := range old {
+		expect(ctx, t, client, token, "allowed")
+	}
+	if err := retire(ctx); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for _, token := range old {
+		refusedSoon(ctx, t, client, token)
+	}
+	took := time.Since(began)
+	t.Logf("%s: tokens of the old key were refused after %s", s.name, took.Round(time.Second/10))
+	if took > rotated+late {
+		t.Errorf("tokens of the old key: refused after %s, want within %s", took, rotated)
+	}
+	for _, token := range append(fresh, signed(access(ctx, t, s))...) {
+		expect(ctx, t, client, token, "allowed")
+	}
+}
+
+// signed returns the JWTs among tokens.
+func signed(tokens []Token) []Token {
+	return slices.DeleteFunc(tokens, func(token Token) bool { return strings.Count(token.Raw, ".") != 2 })
+}
+
+func keyID(t *testing.T, token Token) string {
+	t.Helper()
+	encoded, _, _ := strings.Cut(token.Raw, ".")
+	text, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct {
+		KeyID string `json:"kid"`
+	}
+	if err := json.Unmarshal(text, &header); err != nil || header.KeyID == "" {
+		t.Fatalf("%s: got header %s, %v; want a kid", token.Grant, text, err)
+	}
+	return header.KeyID
+}
+
+// refusedSoon waits until a token is refused because its key is gone. Where the
+// server is asked about each token, it says inactive.
+func refusedSoon(ctx context.Context, t *testing.T, client authv3.AuthorizationClient, token Token) {
+	t.Helper()
+	harness.Eventually(t, token.Grant+": a token of the old key is refused", func() bool {
+		got, _, err := harness.Ask(ctx, client, "/", "Bearer "+token.Raw)
+		return err == nil && (got == "unknown_key" || got == "inactive")
+	})
+}
+
+// tryRestart ends the server and starts it anew. All of them keep their keys in
+// memory here and come back with others, which is a rotation too.
 func tryRestart(ctx context.Context, t *testing.T, s *Server, port int, client authv3.AuthorizationClient) {
 	t.Helper()
-	var signed []Token
-	for _, token := range access(ctx, t, s) {
-		if strings.Count(token.Raw, ".") == 2 {
-			signed = append(signed, token)
-		}
-	}
+	old := signed(access(ctx, t, s))
 	s.Stop()
-	for _, token := range signed {
+	for _, token := range old {
 		// What only the server could say is undecided while it is away; where JWTs
 		// are verified here, they go on.
 		expect(ctx, t, client, token, "allowed", "unavailable")
@@ -172,6 +260,9 @@ func tryRestart(ctx context.Context, t *testing.T, s *Server, port int, client a
 			got, _, err := harness.Ask(ctx, client, "/", "Bearer "+token.Raw)
 			return err == nil && got == "allowed"
 		})
+	}
+	for _, token := range old {
+		refusedSoon(ctx, t, client, token)
 	}
 }
 

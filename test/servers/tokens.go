@@ -40,8 +40,23 @@ type Session struct {
 	browser *http.Client
 }
 
+// tries is how often a login is begun anew: a server on a busy machine may end
+// a connection without an answer, which is nothing to test.
+const tries = 3
+
 // Get asks for the tokens of one grant.
-func (s *Server) Get(ctx context.Context, g Grant) (*Session, error) {
+func (s *Server) Get(ctx context.Context, g Grant) (session *Session, err error) {
+	for range tries {
+		session, err = s.get(ctx, g)
+		var broken *url.Error
+		if !errors.As(err, &broken) {
+			break
+		}
+	}
+	return session, err
+}
+
+func (s *Server) get(ctx context.Context, g Grant) (*Session, error) {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ serve "$issuer/.well-known/openid-configuration" "$cache/bin/python" -W ignore "
  "redirect_uri": "$redirect",
  "environment": {"ISSUER": "$issuer", "CLIENT_SECRET": "bearergate-secret"},
  "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
+ "rotation": "its setting OIDC_RSA_PRIVATE_KEY, which signs ID tokens alone: access tokens are under no key",
  "user": {"username": "alice", "password": "alice-password"},
  "grants": [
   {"name": "authorization code, with resource", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},

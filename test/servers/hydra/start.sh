@@ -39,6 +39,8 @@ serve "$admin/health/ready" "$cache/hydra" serve all --dev <<EOF
  "redirect_uri": "$redirect", "logout_listener": "127.0.0.1:$((port + 2))",
  "environment": {"ISSUER": "$origin", "HYDRA_ADMIN": "$admin"},
  "gate": {"client_id": "", "client_secret": ""},
+ "rotation": "its administrative API: a new key in the set, then the old one deleted",
+ "admin": {"keys": "$admin/admin/keys/hydra.jwt.access-token"},
  "user": {"username": "alice", "password": ""},
  "grants": [
   {"name": "authorization code, opaque", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},

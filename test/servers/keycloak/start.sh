@@ -17,6 +17,7 @@ once "$cache" get
 mkdir -p "$home/data/import"
 sed "s|LOGOUT_LISTENER|http://127.0.0.1:$((port + 1))|" "$here/realm.json" >"$home/data/import/realm.json"
 
+export KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin-password
 serve "$issuer/.well-known/openid-configuration" \
   "$home/bin/kc.sh" start-dev --db=dev-mem --import-realm --http-host=127.0.0.1 --http-port="$port" --log-level=warn <<EOF
 {"server": "Keycloak $version", "issuer": "$issuer", "public": {"$origin": "https://keycloak.example.com"},
@@ -28,6 +29,9 @@ serve "$issuer/.well-known/openid-configuration" \
  "redirect_uri": "$redirect", "logout_listener": "127.0.0.1:$((port + 1))",
  "environment": {"ISSUER": "$issuer", "CLIENT_SECRET": "bearergate-secret"},
  "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
+ "rotation": "its administrative API: a key provider of higher priority, then the old one disabled",
+ "admin": {"token_endpoint": "$origin/realms/master/protocol/openid-connect/token", "username": "admin", "password": "admin-password",
+  "keys": "$origin/admin/realms/demo/components"},
  "user": {"username": "alice", "password": "alice-password"},
  "grants": [
   {"name": "authorization code", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},

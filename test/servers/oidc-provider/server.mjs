@@ -1,5 +1,6 @@
 // An oidc-provider with a login form: at+jwt access tokens for resources that
 // end in /jwt, opaque ones for the rest.
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
@@ -8,6 +9,9 @@ const entry = createRequire(`${folder}/`).resolve('oidc-provider');
 const { default: Provider } = await import(pathToFileURL(entry));
 
 const callback = 'https://app.example.com/callback';
+// The keys of a restarted server are others; the library's own are for everybody.
+const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+const key = { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), alg: 'RS256', use: 'sig' };
 const provider = new Provider(`http://127.0.0.1:${port}`, {
   clients: [
     {
@@ -17,6 +21,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     },
     { client_id: 'bearergate', client_secret: 'bearergate-secret', grant_types: [], redirect_uris: [], response_types: [] },
   ],
+  jwks: { keys: [key] },
   // The default refuses addresses such as 127.0.0.1, where the logout tokens go to.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   scopes: ['openid', 'offline_access', 'read', 'write'],

@@ -16,6 +16,7 @@ NODE_NO_WARNINGS=1 serve "$origin/.well-known/openid-configuration" node "$here/
  "redirect_uri": "$redirect", "logout_listener": "127.0.0.1:$((port + 1))",
  "environment": {"ISSUER": "$origin", "CLIENT_SECRET": "bearergate-secret"},
  "require_token_type": true, "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
+ "rotation": "a restart with another jwks",
  "user": {"username": "alice", "password": "alice-password"},
  "grants": [
   {"name": "authorization code, JWT", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},

@@ -19,6 +19,7 @@ serve "$origin/.well-known/openid-configuration" java -jar "$cache/server.jar" -
  "redirect_uri": "$redirect",
  "environment": {"ISSUER": "$origin", "CLIENT_SECRET": "bearergate-secret"},
  "require_token_type": true, "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
+ "rotation": "a restart: the JWKSource of Spring Boot makes one key when it starts",
  "user": {"username": "alice", "password": "alice-password"},
  "grants": [
   {"name": "authorization code, JWT", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},

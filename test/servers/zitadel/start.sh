@@ -18,6 +18,7 @@ serve "$origin/.well-known/openid-configuration" "$cache/server" "$port" <<EOF
  "end_session_endpoint": "$origin/end_session", "redirect_uri": "$redirect",
  "environment": {"ISSUER": "$origin", "CLIENT_SECRET": "secret"},
  "gate": {"client_id": "bearergate", "client_secret": "secret"},
+ "rotation": "a restart: the example makes one key when it starts, and Bearergate asks about every token",
  "user": {"username": "test-user@127.0.0.1", "password": "verysecure"},
  "grants": [
   {"name": "authorization code, opaque", "grant_type": "authorization_code", "client": {"client_id": "web", "client_secret": "secret"},
