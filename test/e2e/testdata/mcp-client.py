@@ -1,7 +1,9 @@
 """An MCP client of the Python SDK: finds its way to a token from the challenge,
-and calls two tools. Argument: the resource."""
+and calls two tools. Argument: the resource. It prints what it was told and what
+it asked for."""
 
 import asyncio
+import re
 import sys
 from urllib.parse import parse_qs, urlsplit
 
@@ -40,6 +42,8 @@ class User:
     """Consents at once."""
 
     async def visit(self, url):
+        q = parse_qs(urlsplit(url).query)
+        print("authorize", q["scope"][0], q["resource"][0])
         async with httpx2.AsyncClient() as browser:
             answer = await browser.get(url, follow_redirects=False)
         self.query = parse_qs(urlsplit(answer.headers["location"]).query)
@@ -47,6 +51,18 @@ class User:
     async def come_back(self):
         q = {name: values[0] for name, values in self.query.items()}
         return AuthorizationCodeResult(code=q["code"], state=q.get("state"), iss=q.get("iss"))
+
+
+async def asked(request):
+    if request.url.path == "/token":
+        form = parse_qs(request.content.decode())
+        print("token", form["grant_type"][0], form["resource"][0])
+
+
+async def told(response):
+    if response.status_code in (401, 403):
+        challenge = response.headers["www-authenticate"]
+        print(response.status_code, *re.findall(' (?:error|scope)="([^"]*)"', challenge))
 
 
 async def main(resource):
@@ -58,7 +74,7 @@ async def main(resource):
         redirect_handler=user.visit,
         callback_handler=user.come_back,
     )
-    async with httpx2.AsyncClient(auth=auth) as http:
+    async with httpx2.AsyncClient(auth=auth, event_hooks={"request": [asked], "response": [told]}) as http:
         async with Client(streamable_http_client(resource, http_client=http)) as client:
             for name in ("greet", "delete"):
                 result = await client.call_tool(name, {"name": "world"})
