@@ -6,6 +6,8 @@
 # The same sources, VERSION, COMMIT and Go version give the same files, to the
 # byte: -trimpath leaves the directory out, -buildvcs=false the checkout, and
 # every file gets the same time.
+# Modules and compiled packages are kept between builds; only what they are made
+# of decides whether they are used again.
 # GO_IMAGE is for machines that can pull nothing and have a Go image of their own.
 ARG GO_IMAGE=pinned
 
@@ -14,7 +16,7 @@ FROM --platform=$BUILDPLATFORM golang:1.26.8@sha256:0f063af2d465d8dcae54cce04278
 FROM --platform=$BUILDPLATFORM ${GO_IMAGE} AS build
 WORKDIR /src
 COPY go.mod go.sum ./
-RUN go mod download
+RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 ARG VERSION=dev
 ARG COMMIT=unknown
@@ -22,7 +24,8 @@ ARG TARGETOS
 ARG TARGETARCH
 # grpcnotrace leaves out gRPC's own trace pages, which nobody could reach, and
 # with them what keeps the linker from dropping unused methods.
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -buildvcs=false -tags grpcnotrace \
       -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT" \
       -o /image/bearergate . \

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -67,14 +68,23 @@ func newProject(t *testing.T) *project {
 	return p
 }
 
+// taken are the addresses that free has given away: projects that start at the
+// same time must not get one twice.
+var taken sync.Map
+
 func free(t *testing.T) string {
 	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		lis, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		address := lis.Addr().String()
+		_ = lis.Close()
+		if _, twice := taken.LoadOrStore(address, true); !twice {
+			return address
+		}
 	}
-	defer lis.Close()
-	return lis.Addr().String()
 }
 
 // compose runs a command of docker compose and returns what it printed.

@@ -18,6 +18,7 @@ const (
 // One of two replicas is stopped, and a new one comes, under load: no request
 // fails, and the stopped one ends in order.
 func TestDrainUnderLoad(t *testing.T) {
+	t.Parallel()
 	p := up(t, "--scale", "bearergate=2")
 	p.waitHealthy(t, "bearergate", 2)
 	l := startLoad(p, p.mustToken(t), p.mustToken(t, "format", "opaque"))

@@ -13,6 +13,7 @@ import (
 )
 
 func TestRequestsAreDecided(t *testing.T) {
+	t.Parallel()
 	p := up(t)
 	p.waitHealthy(t, "bearergate", 1)
 	p.want(t, http.StatusUnauthorized, "/orders/1", "")
@@ -33,6 +34,7 @@ func TestRequestsAreDecided(t *testing.T) {
 
 // The lines at the head of docker-compose.yaml do what they say.
 func TestCurlLines(t *testing.T) {
+	t.Parallel()
 	p := up(t)
 	content, err := os.ReadFile("docker-compose.yaml")
 	if err != nil {
@@ -67,12 +69,14 @@ func commands(file string) string {
 // Each service is started alone, so that nothing waits for anything: also
 // Bearergate before its trust anchors exist, and Envoy before both.
 func TestStartInAnyOrder(t *testing.T) {
+	t.Parallel()
 	for _, order := range []string{
 		"envoy bearergate upstream issuer certificates",
 		"certificates bearergate envoy upstream issuer",
 		"certificates issuer upstream envoy bearergate",
 	} {
 		t.Run(order, func(t *testing.T) {
+			t.Parallel()
 			p := newProject(t)
 			for service := range strings.FieldsSeq(order) {
 				p.must(t, "up", "--detach", "--no-build", "--no-deps", service)
@@ -92,6 +96,7 @@ func TestStartInAnyOrder(t *testing.T) {
 // While the authorization server is away what needs it is 503, never 401, and
 // the rest goes on. When it is back, with new keys, everything goes on.
 func TestAuthorizationServerRestarted(t *testing.T) {
+	t.Parallel()
 	p := up(t)
 	used, unused, opaque := p.mustToken(t), p.mustToken(t), p.mustToken(t, "format", "opaque")
 	p.want(t, http.StatusOK, "/orders/1", used)
@@ -113,6 +118,7 @@ func TestAuthorizationServerRestarted(t *testing.T) {
 // Without Bearergate nothing passes, not even what is public, and a new one is
 // found by its name.
 func TestBearergateKilledAndReplaced(t *testing.T) {
+	t.Parallel()
 	p := up(t)
 	token := p.mustToken(t)
 	before := p.want(t, http.StatusOK, "/orders/1", token).Requests

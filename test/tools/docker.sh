@@ -12,7 +12,7 @@
 set -euo pipefail
 root="$(cd "$(dirname "$0")/../.." && pwd)"
 work="$(mktemp -d "${TMPDIR:-/tmp}/bearergate-docker-XXXXXX")"
-engine= # process ID of the engine that this run started
+engine= # process ID of what holds the namespaces of the engine that this run started
 
 skip() {
   echo "skipped: $*"
@@ -25,12 +25,30 @@ note() { echo "docker.sh: $* (${SECONDS} s)" >&2; }
 # shellcheck disable=SC2317 # called by the trap
 stop() {
   if [[ -n "$engine" ]]; then
-    kill "$engine" 2>/dev/null || true
+    # dockerd is the first process of its own: whatever it leaves ends with it.
+    pkill --parent "$engine" 2>/dev/null || true
     wait "$engine" 2>/dev/null || true
-    find /sys/fs/cgroup -depth -type d -path "*/${work##*/}*" -exec rmdir {} + 2>/dev/null || true
+    for _ in {1..50}; do # a control group lives a moment longer than what ran in it
+      find /sys/fs/cgroup -depth -type d -path "*/${work##*/}*" -exec rmdir {} + 2>/dev/null || true
+      [[ -n "$(left)" ]] || break
+      sleep 0.1
+    done
   fi
   chmod -R u+w "$work" 2>/dev/null || true
   rm -rf "$work"
+  if [[ -n "$(left)" || -e "$work" ]]; then
+    echo "docker.sh: left behind: $(left) $work" >&2
+    exit 1
+  fi
+}
+# left names the processes, mounts and control groups of the engine. Its bridges
+# and firewall rules are in a network that ends with the last process.
+# shellcheck disable=SC2317 # called by the trap
+left() {
+  local name="${work##*/}"
+  pgrep --full "/$name/" || true
+  grep --only-matching "[^ ]*/$name/[^ ]*" /proc/self/mounts || true
+  find /sys/fs/cgroup -type d -name "$name" 2>/dev/null
 }
 trap stop EXIT
 trap 'exit 130' INT TERM
@@ -50,10 +68,11 @@ install_engine() {
 }
 
 # start_engine starts dockerd with everything of its own below $work, and with
-# networks, mounts and a /run that end with it.
+# processes, networks, mounts and a /run that end with it.
 start_engine() {
   # shellcheck disable=SC2016 # the inner shell expands it
-  unshare --net --mount sh -c 'busybox mount -t tmpfs tmpfs /run && busybox ip link set lo up && exec "$@"' sh \
+  unshare --net --mount --pid --fork --mount-proc --kill-child \
+    sh -c 'busybox mount -t tmpfs tmpfs /run && busybox ip link set lo up && exec "$@"' sh \
     dockerd --cgroup-parent "/${work##*/}" --data-root "$work/data" --exec-root "$work/exec" --host "unix://$work/docker.sock" \
     --pidfile "$work/docker.pid" >"$work/dockerd.log" 2>&1 &
   engine=$!
@@ -85,6 +104,21 @@ build_image() {
   note "made $name"
 }
 
+# proxy makes a module proxy of the modules that the Dockerfiles need, out of
+# those that are here: `go mod download` would unpack each of them first.
+proxy() {
+  local into=$1 from module version
+  from="$(go env GOMODCACHE)/cache/download"
+  {
+    (cd "$root" && go mod download -json) | sed -nE 's,^\s*"(Info|GoMod|Zip)": "(.*)".*,\2,p'
+    (cd "$root" && go mod graph) | tr ' ' '\n' | sort -u | while IFS=@ read -r module version; do
+      [[ -z "$version" ]] || sed -E 's,[A-Z],!\l&,g' <<<"$from/$module/@v/$version.mod"
+    done
+  } | while read -r file; do
+    if [[ -e "$file" ]]; then printf '%s\0' "./${file#"$from/"}"; fi
+  done | sort -zu | tar -c -C "$from" --null -T - | tar -x -C "$into"
+}
+
 # go_image is what the Dockerfiles need of the official image, with the modules.
 go_image() {
   local image="$work/go" applet
@@ -93,9 +127,9 @@ go_image() {
   [[ -e "$image/bin/busybox" ]] || mv "$image/usr/bin/busybox" "$image/bin/"
   while read -r applet; do ln -s busybox "$image/bin/$applet"; done < <(busybox --list | grep -vx busybox)
   cp -L /etc/ssl/certs/ca-certificates.crt "$image/etc/ssl/certs/"
-  tar -c -C "$(go env GOROOT)" bin pkg src lib go.env VERSION | tar -x -C "$image/usr/local/go"
-  (cd "$root" && GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)" GOMODCACHE="$work/mod" go mod download)
-  mv "$work/mod/cache/download" "$image/proxy/"
+  tar -c -C "$(go env GOROOT)" --exclude=testdata --exclude='*_test.go' --exclude=src/cmd bin pkg src lib go.env VERSION \
+    | tar -x -C "$image/usr/local/go"
+  mkdir "$image/proxy/download" && proxy "$image/proxy/download"
   build_image "$1" "$image" \
     --change 'ENV PATH=/usr/local/go/bin:/bin GOPATH=/go GOTOOLCHAIN=local GOPROXY=file:///proxy/download GOSUMDB=off'
 }
@@ -162,6 +196,6 @@ command -v "${compose%% *}" >/dev/null || skip "no docker compose"
 cd "$root/test/compose"
 go mod download
 status=0
-(COMPOSE="$compose" beside_engine go test -count=1 -timeout 40m "$@" .) || status=$?
+(COMPOSE="$compose" beside_engine go test -parallel 6 -count=1 -timeout 40m "$@" .) || status=$?
 note "go test ended with $status"
 exit "$status"
