@@ -59,9 +59,20 @@ fuzz: ## fuzz each parser of foreign bytes, a million inputs each
 chaos: ## run the long form of the chaos tests, with a table of faults
 	cd test && CHAOS=long $(GO) test -race -timeout 30m -v ./chaos
 
+# Which rows, a regular expression; and other flags: BENCH_FLAGS='-repetitions 3 -seconds 2 -long'
+BENCH ?= .
+BENCH_FLAGS ?=
 .PHONY: bench
-bench: ## measure time and allocations of a Check
-	$(GO) test -run '^$$' -bench . -benchmem ./internal/service ./validation ./authz
+bench: build ## measure what a Check costs, beside a server that checks nothing (BENCH=warm-jwt, BENCH_FLAGS=-help)
+	cd test && $(GO) run ./bench/run -rows '$(BENCH)' $(BENCH_FLAGS)
+
+.PHONY: bench-envoy
+bench-envoy: build ## measure what the filter costs in a real Envoy, beside none, jwt_authn and a server that checks nothing
+	ENVOY=$$(test/tools/envoy.sh) && export ENVOY && cd test && $(GO) run ./bench/gateway -rows '$(BENCH)' $(BENCH_FLAGS)
+
+.PHONY: bench-compare
+bench-compare: ## compare time and allocations of each stage with those of another commit: REF=v0.2.0
+	test/bench/compare.sh '$(REF)'
 
 .PHONY: tools
 tools: # what the tests need, each fetched once into .cache

@@ -16,7 +16,6 @@ import (
 	"regexp"
 	"runtime"
 	"syscall"
-	"time"
 
 	"github.com/bearergate/bearergate/test/bench/mint"
 	"github.com/bearergate/bearergate/test/bench/stats"
@@ -58,7 +57,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.out, "out", "../.cache/bench", "folder for the JSON")
 	flags.StringVar(&o.chart, "chart", "", "file for the chart (SVG); empty: beside the JSON")
 	flags.BoolVar(&o.long, "long", false, "the rows of a million tokens too")
-	flags.BoolVar(&o.small, "small", false, "a hundredth of the tokens, to see that everything works")
+	flags.BoolVar(&o.small, "small", false, "at most 1,000 tokens, to see that everything works")
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -168,8 +167,16 @@ func (o options) chosen() []row {
 	return chosen
 }
 
+// write puts the numbers and the chart where they are wanted.
 func (o options) write(r *report) error {
-	return stats.WriteJSON(filepath.Join(o.out, time.Now().UTC().Format("20060102T150405")+".json"), r)
+	name := filepath.Join(o.out, r.Time.Format("20060102T150405"))
+	if err := stats.WriteJSON(name+".json", r); err != nil {
+		return err
+	}
+	if o.chart == "" {
+		o.chart = name + ".svg"
+	}
+	return os.WriteFile(o.chart, []byte(r.chart().SVG()), 0o600)
 }
 
 func machine() string {

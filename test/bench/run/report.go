@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/bearergate/bearergate/test/bench/chart"
 	"github.com/bearergate/bearergate/test/bench/stats"
 )
 
@@ -24,7 +25,7 @@ type result struct {
 	Samples map[string][]sample     `json:"samples"`
 	Ratio   map[string]stats.Spread `json:"cpu_ratio_to_no_op"` // of the same repetition
 
-	special special
+	row row
 }
 
 func newReport(o options) *report {
@@ -39,7 +40,7 @@ func (r *report) add(of row, p program, m sample) {
 		}
 	}
 	fresh := &result{
-		Name: of.name, Title: of.title, special: of.special,
+		Name: of.name, Title: of.title, row: of,
 		Samples: map[string][]sample{}, Ratio: map[string]stats.Spread{},
 	}
 	r.Rows = append(r.Rows, fresh)
@@ -100,7 +101,7 @@ func cpu(m sample) float64 { return m.CPU }
 
 func (r *result) note(name string) string {
 	switch perToken := r.of(name, func(m sample) float64 { return m.PerToken }); {
-	case r.special == stampede:
+	case r.row.special == stampede:
 		calls := r.of(name, func(m sample) float64 { return float64(m.Introspection) })
 		return fmt.Sprintf("%.0f introspection calls (%.0f–%.0f) for %d tokens", calls.Median, calls.Least, calls.Most,
 			r.Samples[name][0].Requests/500)
@@ -108,4 +109,24 @@ func (r *result) note(name string) string {
 		return fmt.Sprintf("%.0f bytes a token (%.0f–%.0f)", perToken.Median, perToken.Least, perToken.Most)
 	}
 	return ""
+}
+
+// chart has the ratios: the rows of ever more cached tokens as a curve, the
+// others as bars.
+func (r *report) chart() chart.Chart {
+	c := chart.Chart{
+		Title:      "CPU of a Check, as a multiple of a server that checks nothing",
+		Unit:       fmt.Sprintf("medians of the repetitions, and their spread; %s, %s", r.Machine, r.Time.Format("2006-01-02")),
+		CurveTitle: "the same, by the number of cached tokens",
+	}
+	for _, row := range r.Rows {
+		v := chart.Value{Label: row.Title, Spread: row.Ratio[subject]}
+		if !row.row.curve {
+			c.Bars = append(c.Bars, v)
+			continue
+		}
+		v.X, v.Label = float64(row.row.tokens), grouped(row.row.tokens)
+		c.Curve = append(c.Curve, v)
+	}
+	return c
 }
