@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -9,13 +10,23 @@ import (
 	"github.com/bearergate/bearergate/test/bench/mint"
 )
 
+// shippedSocket is where unix-socket.yaml asks.
+const shippedSocket = "/run/bearergate/authz.sock"
+
 // bootstrap is the shipped one with another filter. Envoy answers itself what is
 // let through, and writes no access log, so that as little as possible is
 // measured beside the filter.
 func bootstrap(r row, a chains.Addresses, i *mint.Issuer) ([]byte, error) {
-	shipped, err := chains.Bootstrap("envoy.yaml", a)
+	name := "envoy.yaml"
+	if r.unix {
+		name = "unix-socket.yaml"
+	}
+	shipped, err := chains.Bootstrap(name, a)
 	if err != nil {
 		return nil, err
+	}
+	if r.unix {
+		shipped = strings.ReplaceAll(shipped, shippedSocket, strings.TrimPrefix(a.Bearergate, "unix://"))
 	}
 	var all map[string]any
 	if err := yaml.Unmarshal([]byte(shipped), &all); err != nil {
@@ -25,7 +36,9 @@ func bootstrap(r row, a chains.Addresses, i *mint.Issuer) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	delete(manager, "access_log")
+	for _, setting := range append(r.manager, "access_log") {
+		delete(manager, setting)
+	}
 	manager["route_config"] = map[string]any{"virtual_hosts": []any{map[string]any{
 		"name": "all", "domains": []string{"*"},
 		"routes": []any{map[string]any{

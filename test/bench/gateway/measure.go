@@ -32,6 +32,9 @@ func (b *bench) measure(ctx context.Context, r row) (sample, error) {
 		}
 		*to = address
 	}
+	if r.unix {
+		addresses.Bearergate = "unix://" + filepath.Join(b.dir, "authz.sock")
+	}
 	server, err := b.startServer(ctx, r, addresses.Bearergate)
 	if err != nil {
 		return sample{}, err

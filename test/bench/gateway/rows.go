@@ -31,12 +31,14 @@ type row struct {
 	filter   func(shipped filter, i *mint.Issuer) (filter, error)
 	noop     []string // arguments of the no-op
 	settings string   // sections of Bearergate's configuration
+	manager  []string // settings of the connection manager that are left out
+	unix     bool     // the server is reached by a Unix socket
 }
 
 // rows are the table: first what is compared, then one setting at a time.
 func rows() []row {
 	all := []row{
-		{name: nothing, title: "no filter", filter: func(filter, *mint.Issuer) (filter, error) { return nil, nil }},
+		{name: nothing, title: "no filter", filter: noFilter},
 		{name: yardstick, title: "no-op, the least configuration", asks: askNoop, filter: plain},
 		{name: "jwt-authn", title: "jwt_authn, local JWKS", filter: jwtAuthn(0)},
 		{name: "jwt-authn-cache", title: "jwt_authn with jwt_cache_config", filter: jwtAuthn(10_000)},
@@ -66,11 +68,40 @@ func rows() []row {
 	}
 	for _, setting := range []string{"validate_mutations", "decoder_header_mutation_rules", "encode_raw_headers"} {
 		all = append(all, row{
-			name: "without-" + setting, title: "Bearergate as shipped, but " + setting, asks: askBearergate,
+			name: "without-" + setting, title: "Bearergate as shipped, without " + setting, asks: askBearergate,
 			filter: without(setting),
 		})
 	}
-	return all
+	early := "early_header_mutation_extensions"
+	return append(all,
+		row{
+			name: "bearergate-unix", title: "Bearergate as shipped, by a Unix socket", asks: askBearergate,
+			filter: without(), unix: true,
+		},
+		row{
+			name: "patterns-as-they-are", title: "Bearergate as shipped, allowed_headers without ignore_case",
+			asks: askBearergate, filter: set("allowed_headers", map[string]any{"patterns": []any{
+				map[string]any{"exact": "authorization"}, map[string]any{"exact": "x-request-id"},
+				map[string]any{"prefix": "mcp-"},
+			}}),
+		},
+		row{
+			name: "without-cluster-stats", title: "Bearergate as shipped, charge_cluster_response_stats: false",
+			asks: askBearergate, filter: set("charge_cluster_response_stats", false),
+		},
+		row{
+			name: "none-without-" + early, title: "no filter, without " + early, manager: []string{early},
+			filter: noFilter,
+		},
+	)
+}
+
+// set is the shipped filter with another value of one setting.
+func set(setting string, value any) func(filter, *mint.Issuer) (filter, error) {
+	return func(shipped filter, _ *mint.Issuer) (filter, error) {
+		shipped["typed_config"].(map[string]any)[setting] = value
+		return shipped, nil
+	}
 }
 
 // without is the shipped filter less some settings.
@@ -85,6 +116,8 @@ func without(settings ...string) func(filter, *mint.Issuer) (filter, error) {
 		return shipped, nil
 	}
 }
+
+func noFilter(filter, *mint.Issuer) (filter, error) { return nil, nil }
 
 // plain is what the documentation of Envoy begins with.
 func plain(filter, *mint.Issuer) (filter, error) {
