@@ -33,7 +33,7 @@ fi
 
 if command -v shellcheck >/dev/null; then
   echo "shellcheck"
-  shellcheck .ci/run test/tools/*.sh test/istio/*.sh test/cluster/*.sh || status=1
+  shellcheck .ci/run test/tools/*.sh test/istio/*.sh test/cluster/*.sh test/bench/*.sh || status=1
 else
   left_out "shellcheck, which is not installed"
 fi

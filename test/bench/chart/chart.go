@@ -34,7 +34,7 @@ const (
 	right       = 110 // for their numbers
 	rowHeight   = 26
 	barHeight   = 14
-	top         = 64
+	top         = 76
 	curveHeight = 180
 	curveLeft   = 70
 	gap         = 76

@@ -59,7 +59,7 @@ func (r *report) add(of row, m sample) {
 		cost = append(cost, m.Envoy+m.Server-without)
 		envoy = append(envoy, m.Envoy-without)
 		server = append(server, m.Server)
-		if noop != nil {
+		if noop != nil && i < len(noop.Samples) {
 			ratio = append(ratio, cost[i]/(noop.Samples[i].Envoy+noop.Samples[i].Server-without))
 		}
 	}
@@ -67,7 +67,8 @@ func (r *report) add(of row, m sample) {
 }
 
 func (r *report) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%s, %s; µs a request over no filter, medians (min–max)\n\n", r.Machine, r.Time.Format(time.RFC3339))
+	fmt.Fprintf(out, "\n%s, %s; µs a request over no filter, medians (min–max)\n\n",
+		r.Machine, r.Time.Format(time.RFC3339))
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "filter\tCPU\t÷ no-op\tEnvoy's half\tserver's half\tp50\tp99\treq/s")
 	for _, row := range r.Rows {

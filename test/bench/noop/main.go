@@ -25,8 +25,9 @@ func main() {
 	certificate := flag.String("cert", "", "PEM certificate chain; with -key: TLS")
 	key := flag.String("key", "", "PEM private key")
 	var n noop
-	flag.BoolVar(&n.remove, "remove", false, "remove the names that Bearergate removes by default, to see what that costs Envoy")
-	flag.BoolVar(&n.metadata, "metadata", false, "tell dynamic metadata as Bearergate does, to see what that costs Envoy")
+	// What these cost Envoy shows what it pays for Bearergate's answers.
+	flag.BoolVar(&n.remove, "remove", false, "remove the names that Bearergate removes by default")
+	flag.BoolVar(&n.metadata, "metadata", false, "tell dynamic metadata as Bearergate does")
 	flag.Parse()
 	if err := serve(*address, *certificate, *key, n); err != nil {
 		fmt.Fprintln(os.Stderr, "noop:", err)
@@ -107,7 +108,7 @@ func spellings() []string {
 }
 
 func metadata() *structpb.Struct {
-	text := func(s string) *structpb.Value { return structpb.NewStringValue(s) }
+	text := structpb.NewStringValue
 	return &structpb.Struct{Fields: map[string]*structpb.Value{
 		"reason": text("allowed"), "rule": text("default"), "iss": text("https://auth.example.com"),
 		"sub": text(subject), "client_id": text(client), "scope": text(scope),

@@ -116,17 +116,18 @@ func (r *result) note(name string) string {
 func (r *report) chart() chart.Chart {
 	c := chart.Chart{
 		Title:      "CPU of a Check, as a multiple of a server that checks nothing",
-		Unit:       fmt.Sprintf("medians of the repetitions, and their spread; %s, %s", r.Machine, r.Time.Format("2006-01-02")),
+		Unit:       fmt.Sprintf("medians and spread; %s, %s", r.Machine, r.Time.Format("2006-01-02")),
 		CurveTitle: "the same, by the number of cached tokens",
 	}
 	for _, row := range r.Rows {
 		v := chart.Value{Label: row.Title, Spread: row.Ratio[subject]}
-		if !row.row.curve {
+		switch {
+		case row.row.curve:
+			v.X, v.Label = float64(row.row.tokens), grouped(row.row.tokens)
+			c.Curve = append(c.Curve, v)
+		case row.row.special != memory: // whose number is another one
 			c.Bars = append(c.Bars, v)
-			continue
 		}
-		v.X, v.Label = float64(row.row.tokens), grouped(row.row.tokens)
-		c.Curve = append(c.Curve, v)
 	}
 	return c
 }
