@@ -13,8 +13,7 @@ count="${COUNT:-6}" # benchstat says nothing about fewer
 out="$PWD/.cache/bench"
 tree="$out/$commit"
 mkdir -p "$out"
-git worktree prune
-[[ -d "$tree" ]] || git worktree add --quiet --detach "$tree" "$commit"
+[[ -d "$tree" ]] || git worktree add --quiet --force --detach "$tree" "$commit"
 trap 'git worktree remove --force "$tree"' EXIT
 
 measure() { # of what, where
