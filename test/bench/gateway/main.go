@@ -114,34 +114,35 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if b.all, err = issuer.Mint(mint.ES256, o.tokens); err != nil {
 		return err
 	}
-	r, err := b.measureAll(ctx, out)
-	if err != nil {
+	r := newReport()
+	err = b.measureAll(ctx, r, out)
+	if len(r.Rows) == 0 {
 		return err
 	}
-	r.print(out)
-	return stats.WriteJSON(filepath.Join(o.out, "envoy-"+r.Time.Format("20060102T150405")+".json"), r)
+	r.print(out) // also what there is when it was interrupted
+	name := filepath.Join(o.out, "envoy-"+r.Time.Format("20060102T150405")+".json")
+	return errors.Join(err, stats.WriteJSON(name, r))
 }
 
 // measureAll takes the rows in turn, and again. The one without a filter is in
 // every repetition: the others are told as what they cost above it.
-func (b *bench) measureAll(ctx context.Context, out io.Writer) (*report, error) {
-	r := newReport()
+func (b *bench) measureAll(ctx context.Context, r *report, out io.Writer) error {
 	for n := range b.repetitions {
 		for _, row := range rows() {
 			if row.name != nothing && !b.rows.MatchString(row.name) {
 				continue
 			}
 			if err := ctx.Err(); err != nil {
-				return nil, err
+				return err
 			}
 			m, err := b.measure(ctx, row)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", row.name, err)
+				return fmt.Errorf("%s: %w", row.name, err)
 			}
 			r.add(row, m)
 			fmt.Fprintf(out, "%d/%d %-24s Envoy %6.1f µs, server %6.1f µs, %6.0f req/s, p50 %.0f p99 %.0f µs\n",
 				n+1, b.repetitions, row.name, m.Envoy, m.Server, m.Rate, m.P50, m.P99)
 		}
 	}
-	return r, nil
+	return nil
 }

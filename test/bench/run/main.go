@@ -98,11 +98,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	defer issuer.Close()
 	b := &bench{dir: dir, issuer: issuer, seconds: o.seconds, small: o.small, minted: map[string][]string{}}
 	r := newReport(o)
-	if err := b.all(ctx, o, programs, r, out); err != nil {
+	err = b.all(ctx, o, programs, r, out)
+	if len(r.Rows) == 0 {
 		return err
 	}
-	r.print(out)
-	return o.write(r)
+	r.print(out) // also what there is when it was interrupted
+	return errors.Join(err, o.write(r))
 }
 
 // programs are what is compared, the yardstick first.
