@@ -172,6 +172,12 @@ func (s *apiServer) get(ctx context.Context, path string) ([]byte, error) {
 	return s.do(ctx, http.MethodGet, path, "", nil)
 }
 
+// remove deletes what is at a path.
+func (s *apiServer) remove(ctx context.Context, path string) error {
+	_, err := s.do(ctx, http.MethodDelete, path, "", nil)
+	return err
+}
+
 // apply applies an object as `kubectl apply --server-side` does. With dryRun
 // everything is done but the storing.
 func (s *apiServer) apply(ctx context.Context, o object, dryRun bool) error {

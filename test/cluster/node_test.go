@@ -81,7 +81,8 @@ localStorageCapacityIsolation: false
 		}
 	}
 	start(t, server.programs, "kube-controller-manager", "--kubeconfig", kubeconfig, "--leader-elect=false",
-		"--bind-address", "127.0.0.1", "--service-account-private-key-file", server.signingKey)
+		"--bind-address", "127.0.0.1", "--service-account-private-key-file", server.signingKey,
+		"--root-ca-file", server.certificate, "--horizontal-pod-autoscaler-sync-period", "2s")
 	start(t, server.programs, "kube-scheduler", "--kubeconfig", kubeconfig, "--leader-elect=false",
 		"--bind-address", "127.0.0.1")
 	start(t, server.programs, "kubelet", "--kubeconfig", kubeconfig, "--config", inWork("kubelet.yaml"),

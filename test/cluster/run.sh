@@ -66,7 +66,7 @@ on_a_node() {
   go test -race -c -o "$work/cluster.test" .
   ENVOY="$(../tools/envoy.sh)"
   export ENVOY NODE="$work"
-  ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 10m -test.run '^TestChartOnANode$'
+  ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 15m -test.run '^TestChartOnANode$'
 }
 
 if ! built kube-apiserver; then

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
@@ -110,24 +111,59 @@ func TestNotesAskAnotherPod(t *testing.T) {
 	start(t, envoyBinary(t), "--config-path", bootstrapFile(t, bootstrap),
 		"--base-id", fmt.Sprint(os.Getpid()+1), "--log-level", "warn")
 	wait(t, listener)
+	// Many at a time: Envoy's own bound of retries under way is three.
 	statuses := func() map[int]int {
+		var mu sync.Mutex
+		var askers sync.WaitGroup
 		got := map[int]int{}
-		for range 40 {
-			response, err := http.Get("http://" + listener + "/orders")
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = response.Body.Close()
-			got[response.StatusCode]++
+		for range 20 {
+			askers.Go(func() {
+				for range 20 {
+					response, err := http.Get("http://" + listener + "/orders")
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					_ = response.Body.Close()
+					mu.Lock()
+					got[response.StatusCode]++
+					mu.Unlock()
+				}
+			})
 		}
+		askers.Wait()
 		return got
 	}
-	if got := statuses(); got[401] != 40 {
-		t.Errorf("got %v, want 40 of 401", got)
+	if got := statuses(); got[401] != 400 {
+		t.Errorf("got %v, want 400 of 401", got)
 	}
 	stop()
-	if got := statuses(); got[503] != 40 {
-		t.Errorf("with none left: got %v, want 40 of 503", got)
+	if got := statuses(); got[503] != 400 {
+		t.Errorf("with none left: got %v, want 400 of 503", got)
+	}
+}
+
+// TestNotesGiveEachTryItsTime: Envoy takes the longest pause between tries for
+// the time of one, too, and an introspection may need all of it.
+func TestNotesGiveEachTryItsTime(t *testing.T) {
+	var filter struct {
+		TypedConfig struct {
+			GRPCService struct {
+				Timeout     string `json:"timeout"`
+				RetryPolicy struct {
+					RetryBackOff struct {
+						MaxInterval string `json:"max_interval"`
+					} `json:"retry_back_off"`
+				} `json:"retry_policy"`
+			} `json:"grpc_service"`
+		} `json:"typed_config"`
+	}
+	if err := yaml.Unmarshal([]byte(element(t, snippets(t, "minimal", 3)[0])), &filter); err != nil {
+		t.Fatal(err)
+	}
+	service := filter.TypedConfig.GRPCService
+	if got := service.RetryPolicy.RetryBackOff.MaxInterval; got == "" || got != service.Timeout {
+		t.Errorf("got %q for one try, want the filter's %q", got, service.Timeout)
 	}
 }
 

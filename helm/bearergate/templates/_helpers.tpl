@@ -335,13 +335,14 @@ Only what never reached Bearergate is asked again: a DPoP proof counts once.
 retry_policy:
   retry_on: connect-failure,refused-stream,reset-before-request
   num_retries: 2
-  # The default, a second, is all the time there is.
-  retry_back_off: {base_interval: 0.01s, max_interval: 0.1s}
+  # The default, a second, is all the time there is. Envoy takes the longest pause for the time of one try, too.
+  retry_back_off: {base_interval: 0.01s, max_interval: 1s}
   retry_host_predicate:
     - name: envoy.retry_host_predicates.previous_hosts
       typed_config:
         "@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
-  host_selection_retry_max_attempts: 3
+  # A Pod that is gone has no requests under way, and so is what LEAST_REQUEST likes best.
+  host_selection_retry_max_attempts: 32
 {{- end }}
 
 {{/* How an endpoint is scraped. */}}
