@@ -44,7 +44,7 @@ test-docker: ## build the image and run the compose stack in a real Docker engin
 	test/tools/docker.sh || [ $$? -eq 77 ]
 
 .PHONY: test-cluster
-test-cluster: ## ask a real Kubernetes about the chart; its programs are built once (CLUSTER=cached: only if they are)
+test-cluster: ## ask a real Kubernetes about the chart; its programs are built once (CLUSTER=cached: a node's are not)
 	test/cluster/run.sh
 
 .PHONY: lint

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs the tests in a real Kubernetes, whose programs are built once into
 # .cache: against an API server alone anywhere, and on a node of its own where a
-# Debian with root allows it. The builds take minutes: with CLUSTER=cached only
-# what is built already is used. What is left out is named in one line each, and
-# in the file $LEFT_OUT.
+# Debian with root allows it. The builds take minutes: with CLUSTER=cached those
+# of the node are used only where they are built already. What is left out is
+# named in one line each, and in the file $LEFT_OUT.
 set -euo pipefail
 cd "$(dirname "$0")"
 node=(kube-apiserver kubelet kube-controller-manager kube-scheduler kube-proxy)
@@ -11,13 +11,27 @@ node=(kube-apiserver kubelet kube-controller-manager kube-scheduler kube-proxy)
 left_out() { echo "left out: $*" | tee -a "${LEFT_OUT:-/dev/null}"; }
 have() { local c; for c in "$@"; do command -v "$c" >/dev/null || return 1; done; }
 
-# built says whether the programs are there, or builds them if it may: then a
-# build that fails is a failure.
+# built says whether the programs of a node are there, or builds them if it may:
+# then a build that fails is a failure.
 built() {
   if [[ "${CLUSTER:-}" == cached ]]; then
     ./build.sh --cached "$@" >/dev/null
   else
     ./build.sh "$@" >/dev/null || exit 1
+  fi
+}
+
+# nothing_left fails where the node left a process, a mount or a control group.
+nothing_left() {
+  local name=${work##*/} left
+  left="$(
+    pgrep -f "$name" || true
+    grep -F "$name" /proc/self/mounts || true
+    find /sys/fs/cgroup -type d -name "$name"
+  )"
+  if [[ -n "$left" ]]; then
+    printf 'run.sh: the node left\n%s\n' "$left" >&2
+    return 1
   fi
 }
 
@@ -67,12 +81,16 @@ on_a_node() {
   ENVOY="$(../tools/envoy.sh)"
   export ENVOY NODE="$work"
   ./node.sh "$work" "$work/cluster.test" -test.v -test.timeout 15m -test.run '^TestChartOnANode$'
+  nothing_left
 }
 
-if ! built kube-apiserver; then
-  left_out "the Kubernetes API server and a node (not built, which make test-cluster does in minutes)"
+status=0
+./build.sh kube-apiserver >/dev/null || status=$?
+if [[ "$status" == 77 ]]; then
+  left_out "the Kubernetes API server and a node (a module cannot be had)"
   exit
 fi
+[[ "$status" == 0 ]] || exit "$status"
 go vet ./...
 go test -race -count=1 "$@" .
 
