@@ -8,8 +8,8 @@ cached=
 if [[ "${1:-}" == --cached ]]; then cached=yes; shift; fi
 here="$(cd "$(dirname "$0")" && pwd)"
 cd "$here/kubernetes"
-version="$(go list -m -f '{{.Version}}' k8s.io/kubernetes)"
-etcd="$(go list -m -f '{{.Version}}' go.etcd.io/etcd/server/v3)"
+version="$(go list -m -f '{{.Version}}' k8s.io/kubernetes)" || exit 77
+etcd="$(go list -m -f '{{.Version}}' go.etcd.io/etcd/server/v3)" || exit 77
 cache="$here/../../.cache/kubernetes-$version-etcd-$etcd"
 mkdir -p "$cache"
 export CGO_ENABLED=0

@@ -22,7 +22,8 @@ func (r *installation) deploymentPath() string {
 func autoscale(t *testing.T, r *installation, config string) {
 	t.Helper()
 	least := r.leastReplicas(t, func() {
-		r.must(t, config, "upgrade", "--wait", "--timeout", "120s", "--set", "autoscaling.enabled=true,autoscaling.maxReplicas=4")
+		r.must(t, config, "upgrade", "--wait", "--timeout", "120s",
+			"--set", "autoscaling.enabled=true,autoscaling.maxReplicas=4")
 		r.scaler(t, "AbleToScale")
 		// Time for the scaler to act on what it knows, which is nothing yet.
 		time.Sleep(5 * time.Second)
@@ -174,5 +175,7 @@ func usage(r *http.Request) (any, error) {
 			}},
 		})
 	}
-	return map[string]any{"kind": "PodMetricsList", "apiVersion": version, "metadata": map[string]any{}, "items": items}, nil
+	return map[string]any{
+		"kind": "PodMetricsList", "apiVersion": version, "metadata": map[string]any{}, "items": items,
+	}, nil
 }
