@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"bytes"
+
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
@@ -35,7 +37,11 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	call.request = data.Materialize()
+	if len(data) == 1 { // as most are: nothing is zeroed that is written over
+		call.request = bytes.Clone(data[0].ReadOnlyData())
+	} else {
+		call.request = data.Materialize()
+	}
 	return nil
 }
 

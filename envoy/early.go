@@ -13,34 +13,39 @@ const (
 	mostMargin  = 50 * time.Millisecond
 )
 
-// early is a context that ends a little before Envoy gives up. Most decisions wait
-// for nobody, and a timer for each would cost as much as they do: there is none until
-// somebody asks for the channel.
+// early is a context that ends a little before Envoy gives up, and in any case when a
+// Check has lasted longer than any may. Most decisions wait for nobody, and a timer for
+// each would cost as much as they do: there is none until somebody asks for the channel.
 type early struct {
 	context.Context
 
-	deadline time.Time // zero: none
+	deadline time.Time
 	once     sync.Once
 	timed    context.Context
 	cancel   context.CancelFunc
 }
 
-// begin makes e one of ctx.
-func (e *early) begin(ctx context.Context) {
-	e.Context = ctx
+// begin makes e one of ctx, for a Check that began then.
+func (e *early) begin(ctx context.Context, began time.Time) {
+	e.Context, e.deadline = ctx, began.Add(longestCheck)
 	if deadline, ok := ctx.Deadline(); ok {
-		e.deadline = deadline.Add(-min(max(time.Until(deadline)/10, leastMargin), mostMargin))
+		margin := min(max(deadline.Sub(began)/10, leastMargin), mostMargin)
+		e.deadline = earlier(e.deadline, deadline.Add(-margin))
 	}
 }
 
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
 // Deadline implements context.Context.
-func (e *early) Deadline() (time.Time, bool) { return e.deadline, !e.deadline.IsZero() }
+func (e *early) Deadline() (time.Time, bool) { return e.deadline, true }
 
 // Done implements context.Context.
 func (e *early) Done() <-chan struct{} {
-	if e.deadline.IsZero() {
-		return e.Context.Done()
-	}
 	e.once.Do(func() { e.timed, e.cancel = context.WithDeadline(e.Context, e.deadline) })
 	if e.timed == nil { // it was stopped first
 		return e.Context.Done()
@@ -53,7 +58,7 @@ func (e *early) Err() error {
 	if err := e.Context.Err(); err != nil {
 		return err
 	}
-	if !e.deadline.IsZero() && !time.Now().Before(e.deadline) {
+	if !time.Now().Before(e.deadline) {
 		return context.DeadlineExceeded
 	}
 	return nil

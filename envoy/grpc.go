@@ -87,7 +87,6 @@ func NewGRPC(c Config, checks *Server, ready func() error, log *slog.Logger) (*G
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace, Time: pingAfter, Timeout: pingTimeout,
 		}),
-		grpc.InTapHandle(limitCheck),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.StaticConnWindowSize(connectionWindow),
 		grpc.StaticStreamWindowSize(streamWindow),

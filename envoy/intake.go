@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 )
 
 const (
@@ -21,27 +20,33 @@ const (
 // intake bounds the memory that Checks under way take, on all connections
 // together: gRPC's own bounds are for one connection each. A Check takes room for
 // the largest message before its own is read, and gives back what it does not
-// need, so that what waits for its turn is not in memory yet.
+// need, so that what waits for its turn is not in memory yet. A sender that never
+// finishes its message holds its room until its deadline: those that come without
+// one, as Envoy never does, share half of the room among themselves.
 type intake struct {
-	room *semaphore.Weighted
+	room    *semaphore.Weighted
+	patient *semaphore.Weighted
 }
 
-func newIntake() *intake { return &intake{room: semaphore.NewWeighted(maxIntakeBytes)} }
+func newIntake() *intake {
+	return &intake{room: semaphore.NewWeighted(maxIntakeBytes), patient: semaphore.NewWeighted(maxIntakeBytes / 2)}
+}
 
 // serve reads one Check and answers it. It stands where the generated code has a
 // unary handler, which is called only after the message was read; on the wire the
 // two are the same.
 func (in *intake) serve(server any, stream grpc.ServerStream) error {
 	s, ctx, c := server.(*Server), stream.Context(), new(call)
-	if err := in.wait(ctx); err != nil {
+	leave, err := in.enter(ctx)
+	if err != nil {
 		answer := s.overloaded(ctx, err)
 		c.response = &answer
 		return stream.SendMsg(c)
 	}
-	err := stream.RecvMsg(c)
+	err = stream.RecvMsg(c)
 	size := int64(len(c.request))
-	in.room.Release(maxMessageBytes - size)
-	defer in.room.Release(size)
+	leave(maxMessageBytes - size)
+	defer leave(size)
 	if err != nil {
 		return err
 	}
@@ -51,18 +56,33 @@ func (in *intake) serve(server any, stream grpc.ServerStream) error {
 	return stream.SendMsg(c)
 }
 
-// wait takes room for the largest message. It leaves a quarter of the time there
-// is for reading the message and deciding.
-func (in *intake) wait(ctx context.Context) error {
-	if in.room.TryAcquire(maxMessageBytes) {
+// enter takes room for the largest message; leave gives some of it back.
+func (in *intake) enter(ctx context.Context) (leave func(bytes int64), err error) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= longestCheck {
+		return in.room.Release, take(ctx, in.room)
+	}
+	if err := take(ctx, in.patient); err != nil {
+		return nil, err
+	}
+	if err := take(ctx, in.room); err != nil {
+		in.patient.Release(maxMessageBytes)
+		return nil, err
+	}
+	return func(bytes int64) { in.room.Release(bytes); in.patient.Release(bytes) }, nil
+}
+
+// take leaves a quarter of the time there is for reading the message and deciding.
+func take(ctx context.Context, room *semaphore.Weighted) error {
+	if room.TryAcquire(maxMessageBytes) {
 		return nil
 	}
+	left := longestCheck / 2 // who has no deadline may wait twice
 	if deadline, ok := ctx.Deadline(); ok {
-		limited, cancel := context.WithTimeout(ctx, time.Until(deadline)*3/4)
-		defer cancel()
-		ctx = limited
+		left = min(left, time.Until(deadline))
 	}
-	return in.room.Acquire(ctx, maxMessageBytes)
+	limited, cancel := context.WithTimeout(ctx, left*3/4)
+	defer cancel()
+	return room.Acquire(limited, maxMessageBytes)
 }
 
 // service is the description of the Check service that serve stands in.
@@ -73,18 +93,4 @@ func (in *intake) service() *grpc.ServiceDesc {
 		Streams:     []grpc.StreamDesc{{StreamName: "Check", Handler: in.serve}},
 		Metadata:    authv3.Authorization_ServiceDesc.Metadata,
 	}
-}
-
-// limitCheck ends Checks that take too long, whatever deadline they came with: a
-// sender that never finishes its message would else hold its room for ever.
-func limitCheck(ctx context.Context, info *tap.Info) (context.Context, error) {
-	if info.FullMethodName != authv3.Authorization_Check_FullMethodName {
-		return ctx, nil
-	}
-	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= longestCheck {
-		return ctx, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, longestCheck)
-	_ = cancel // gRPC ends the context that it came from with the stream, and so this one
-	return ctx, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -102,4 +103,55 @@ func TestNoRoomIsADeny(t *testing.T) {
 	if took := time.Since(began); took < 200*time.Millisecond || ctx.Err() != nil {
 		t.Errorf("answered after %s, want three quarters of 400ms", took)
 	}
+}
+
+// TestSendersWithoutDeadlineLeaveRoom: who never finishes a message and has no deadline
+// holds room for ever, and shares half of it with his like.
+func TestSendersWithoutDeadlineLeaveRoom(t *testing.T) {
+	in := newIntake()
+	for range maxIntakeBytes / 2 / maxMessageBytes {
+		if _, err := in.enter(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	leave, err := in.enter(soon)
+	if err != nil {
+		t.Fatalf("got %v for a Check as Envoy sends it", err)
+	}
+	leave(maxMessageBytes)
+	synctest.Test(t, func(t *testing.T) {
+		for _, ctx := range []context.Context{context.Background(), late(t)} {
+			began := time.Now()
+			if _, err := in.enter(ctx); err == nil || time.Since(began) > longestCheck {
+				t.Errorf("got %v after %s, want no room within %s", err, time.Since(began), longestCheck)
+			}
+		}
+	})
+	if !in.room.TryAcquire(maxIntakeBytes / 2) {
+		t.Error("those that found no room took some")
+	}
+}
+
+// late is a deadline that no Check has.
+func late(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestACheckWithoutDeadlineEnds, whatever the policy waits for.
+func TestACheckWithoutDeadlineEnds(t *testing.T) {
+	s := NewServer(Observer{}, slog.New(slog.DiscardHandler))
+	s.Use(decider(func(ctx context.Context, _ *authz.Request) authz.Decision {
+		<-ctx.Done()
+		return denied(authz.Unavailable, ctx.Err())
+	}))
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if _, err := s.Check(context.Background(), request(nil)); err != nil || time.Since(began) != longestCheck {
+			t.Errorf("answered after %s with error %v, want %s", time.Since(began), err, longestCheck)
+		}
+	})
 }

@@ -96,7 +96,7 @@ func (s *Server) Answer(ctx context.Context, request, room []byte) (response []b
 		return nil, err
 	}
 	ctx = s.events.Start(ctx, OperationCheck)
-	s.decide(ctx, c)
+	s.decide(ctx, c, began)
 	s.tell(ctx, &c.request, &c.decision, time.Since(began))
 	return s.answer(&c.decision, room), nil
 }
@@ -125,7 +125,7 @@ func (s *Server) tell(ctx context.Context, r *authz.Request, d *authz.Decision, 
 	s.record(ctx, r, d, took)
 }
 
-func (s *Server) decide(ctx context.Context, c *check) {
+func (s *Server) decide(ctx context.Context, c *check, began time.Time) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.decision = s.panicked(p)
@@ -136,7 +136,7 @@ func (s *Server) decide(ctx context.Context, c *check) {
 		c.decision = denied(authz.Unavailable, errors.New("no configuration in use yet"))
 		return
 	}
-	c.early.begin(ctx)
+	c.early.begin(ctx, began)
 	defer c.early.stop()
 	c.decision = (*policy).Decide(&c.early, &c.request)
 }
