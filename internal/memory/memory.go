@@ -66,7 +66,8 @@ func choose(configured string, lookup func(string) (string, bool)) (limit int64,
 func ofCgroup() (int64, error) {
 	limit, err := memlimit.FromCgroup()
 	switch {
-	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup), errors.Is(err, memlimit.ErrCgroupsNotSupported):
+	case errors.Is(err, memlimit.ErrNoLimit), errors.Is(err, memlimit.ErrNoCgroup),
+		errors.Is(err, memlimit.ErrCgroupsNotSupported):
 		return Unlimited, nil
 	case err != nil:
 		return 0, fmt.Errorf("limit of the cgroup: %w", err)
