@@ -253,13 +253,13 @@ var (
 // validate has the one issuer judge the token that may: rule and route narrow
 // the choice and never widen it.
 func (e *evaluation) validate(ctx context.Context) *refusal {
-	issuer, err := e.policy.tokens.Choose(e.bearer)
+	candidate, err := e.policy.tokens.Choose(e.bearer)
 	if err != nil {
 		return e.check("issuer", false, reasonOf(err), err, func() (string, string) {
 			return "a token of a configured issuer", err.Error()
 		})
 	}
-	e.issuer = issuer.Name()
+	e.issuer = candidate.Issuer.Name()
 	e.note("issuer", func() string { return e.issuer })
 	if e.rule != nil && len(e.rule.Issuers) > 0 && !slices.Contains(e.rule.Issuers, e.issuer) {
 		return e.check("issuer", false, WrongIssuer, errRuleIssuer, func() (string, string) {
@@ -271,7 +271,7 @@ func (e *evaluation) validate(ctx context.Context) *refusal {
 			return e.request.Route.Issuer, e.issuer
 		})
 	}
-	token, err := issuer.Validate(ctx, e.bearer) // it records its own steps
+	token, err := candidate.Validate(ctx) // it records its own steps
 	if err != nil {
 		return &refusal{reasonOf(err), err}
 	}

@@ -28,6 +28,7 @@ type injector struct {
 	headers []managed
 	always  []string // to remove whatever happens
 	all     []string // to remove where nothing is set
+	others  bool     // there are claims among them that a token has no field for
 }
 
 func newInjector(headers map[string]string, forwardToken bool) *injector {
@@ -35,6 +36,7 @@ func newInjector(headers map[string]string, forwardToken bool) *injector {
 	for name, claim := range headers {
 		name = strings.ToLower(name)
 		in.headers = append(in.headers, managed{name: name, claim: claim})
+		in.others = in.others || !slices.Contains([]string{"sub", "client_id", "scope", "iss"}, claim)
 		for _, spelling := range spellings(name) {
 			if spelling != name {
 				in.always = append(in.always, spelling)
@@ -87,8 +89,12 @@ func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []st
 	}
 	remove = in.always
 	set = make([]HeaderValue, 0, len(in.headers))
+	var claims map[string]any
+	if in.others {
+		claims = t.Claims.Map()
+	}
 	for _, h := range in.headers {
-		if value := h.value(t); value != "" {
+		if value := h.value(t, claims); value != "" {
 			set = append(set, HeaderValue{h.name, value})
 			continue
 		}
@@ -99,7 +105,7 @@ func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []st
 
 // value returns the encoded value of the header, or "" to remove it: some releases
 // of Envoy drop a header that is set to nothing, and let the client's own stay (E-02).
-func (h managed) value(t *validation.Token) string {
+func (h managed) value(t *validation.Token, claims map[string]any) string {
 	switch h.claim {
 	case "sub":
 		return encode(t.Subject, true)
@@ -110,7 +116,7 @@ func (h managed) value(t *validation.Token) string {
 	case "iss":
 		return encode(t.Issuer, true)
 	}
-	return render(find(t.Claims, h.claim))
+	return render(find(claims, h.claim))
 }
 
 // find returns the claim of that name, or descends along its dots. Names may

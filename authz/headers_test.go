@@ -39,7 +39,7 @@ func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
 		"a.b.c": "longest", "a.b.d": "deep", "a.b.e": "", "a.null": "behind null", ".": "", "a.": "", ".a": "", "text.deep": "", "sub": "s%25", "scope": "r w", "client_id": "c",
 	} {
 		in := newInjector(map[string]string{"X-H": claim}, false)
-		set, remove := in.changes(&validation.Token{Subject: "s%", Scopes: []string{"r", "w"}, ClientID: "c", Claims: claims})
+		set, remove := in.changes(&validation.Token{Subject: "s%", Scopes: []string{"r", "w"}, ClientID: "c", Claims: claimsOf(claims)})
 		got := ""
 		if len(set) == 1 {
 			got = set[0].Value
@@ -68,8 +68,8 @@ func TestChangesWithoutToken(t *testing.T) { // A-10
 
 func TestChangesDoNotShare(t *testing.T) {
 	in := newInjector(map[string]string{"x-a": "a", "x-b": "b", "x-c": "c"}, true) // three spellings leave room in their list
-	_, first := in.changes(&validation.Token{Claims: map[string]any{"b": "1"}})
-	_, second := in.changes(&validation.Token{Claims: map[string]any{"a": "1"}})
+	_, first := in.changes(&validation.Token{Claims: claimsOf(map[string]any{"b": "1"})})
+	_, second := in.changes(&validation.Token{Claims: claimsOf(map[string]any{"a": "1"})})
 	if !slices.Contains(first, "x-a") || slices.Contains(first, "x-b") || !slices.Contains(second, "x-b") {
 		t.Errorf("got %v and %v", first, second)
 	}

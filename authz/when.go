@@ -224,6 +224,7 @@ type facts struct {
 	header  func(name string) (value string, ok bool)
 	headers []string
 	token   *validation.Token // nil: none
+	claims  map[string]any    // of the token, once they were asked for
 }
 
 // Parent implements cel.Activation.
@@ -243,11 +244,14 @@ func (f *facts) ResolveName(name string) (any, bool) {
 	}
 	t := f.token
 	if t == nil {
-		t = &validation.Token{Claims: map[string]any{}}
+		t = &validation.Token{}
 	}
 	switch name {
 	case "claims":
-		return t.Claims, true
+		if f.claims == nil {
+			f.claims = t.Claims.Map()
+		}
+		return f.claims, true
 	case "token.issuer":
 		return types.String(t.Issuer), true
 	case "token.scopes":

@@ -37,9 +37,9 @@ func TestWhenMistakes(t *testing.T) {
 }
 
 func TestWhen(t *testing.T) {
-	token := &validation.Token{Issuer: "https://as", Scopes: []string{"read"}, ClientID: "app", Claims: map[string]any{
+	token := &validation.Token{Issuer: "https://as", Scopes: []string{"read"}, ClientID: "app", Claims: claimsOf(map[string]any{
 		"tenant": "acme", "level": json.Number("3"), "rate": json.Number("1.5"), "groups": []any{"a", "b"}, "org": map[string]any{"id": json.Number("7")},
-	}}
+	})}
 	r := &Request{Method: "GET", Host: "API.example.com:443", Header: func(name string) (string, bool) {
 		value, ok := map[string]string{"mcp-name": "add", "x-other": "1"}[name]
 		return value, ok
@@ -112,7 +112,7 @@ func BenchmarkWhen(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	token := &validation.Token{Claims: map[string]any{"tenant": "acme"}}
+	token := &validation.Token{Claims: claimsOf(map[string]any{"tenant": "acme"})}
 	r := &Request{Method: "GET"}
 	b.ReportAllocs()
 	for b.Loop() {

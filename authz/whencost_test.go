@@ -50,7 +50,7 @@ func TestWhenIsBounded(t *testing.T) {
 	loop := func(body string) string { return "claims.list.all(a, claims.list.all(b, " + body + "))" }
 	big := strings.Repeat("x{1000}", 9) + "Y"
 	const costs = true
-	token := &validation.Token{Claims: expensiveClaims()}
+	token := &validation.Token{Claims: claimsOf(expensiveClaims())}
 	for expression, tooMuch := range map[string]bool{
 		`claims.text.matches("(x+x+)+y")`:                                           false,
 		`claims.text.matches("` + big + `")`:                                        costs,
@@ -104,7 +104,7 @@ func TestWhenIsBounded(t *testing.T) {
 }
 
 func TestWhenAffordsWhatIsUsual(t *testing.T) {
-	token := &validation.Token{Claims: expensiveClaims()}
+	token := &validation.Token{Claims: claimsOf(expensiveClaims())}
 	for _, expression := range []string{
 		`"g7999" in claims.list`, `claims.list.exists(g, g == "g3000")`, `claims.short.matches("^[a-z]{1,1000}$")`, `claims.list[0].matches("^g[0-9]+$")`,
 		`claims.short.matches(claims.evil + "|^x+$")`, `claims.list.exists(g, g.matches("^g(20|3)00$"))`, `claims.text.matches("^x+$")`, `claims.text.size() > 1000`,

@@ -23,16 +23,6 @@ const (
 	sweepInterval   = 10 * time.Second
 )
 
-// positive is a token that was good.
-type positive struct {
-	token      *Token
-	thumbprint string    // of the key that signed a JWT; empty: introspected
-	born       time.Time // when it was found out
-	bytes      int64     // by estimate
-}
-
-func (p *positive) size() int64 { return p.bytes }
-
 // negative is an answer against a token, or that there is none for now.
 type negative struct {
 	err   error
@@ -52,6 +42,9 @@ type cache struct {
 	seed      digest
 	positives shards[*positive]
 	negatives shards[negative]
+
+	mu         sync.Mutex
+	likenesses likenesses
 }
 
 func newCache(cfg CacheConfig, seed digest) *cache {
@@ -60,7 +53,7 @@ func newCache(cfg CacheConfig, seed digest) *cache {
 	}
 	entries, bytes := cfg.shares()
 	return &cache{
-		cfg: cfg, seed: seed,
+		cfg: cfg, seed: seed, likenesses: likenesses{},
 		positives: newShards[*positive](entries[0], bytes[0]), negatives: newShards[negative](entries[1], bytes[1]),
 	}
 }
@@ -93,7 +86,10 @@ func (c *cache) negative(d digest, now time.Time) error {
 
 // add remembers a good token until it expires, and no longer than the TTL.
 func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
-	p := &positive{token: t, thumbprint: thumbprint, born: now, bytes: sizeOfToken(t)}
+	c.mu.Lock()
+	a := c.likenesses.of(t)
+	c.mu.Unlock()
+	p := newPositive(t, a, thumbprint, now)
 	if !now.Before(c.fresh(p)) {
 		return
 	}
@@ -103,12 +99,12 @@ func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
 
 // fresh is until when p is believed; never past exp (I-20).
 func (c *cache) fresh(p *positive) time.Time {
-	return notPast(p.born.Add(c.cfg.TTL), p.token.Expiry)
+	return notPast(time.Unix(0, p.born).Add(c.cfg.TTL), p.expiry.time())
 }
 
 // stale is until when p is believed while the issuer is down; never past exp.
 func (c *cache) stale(p *positive) time.Time {
-	return notPast(p.born.Add(c.cfg.TTL+c.cfg.StaleIfError), p.token.Expiry)
+	return notPast(time.Unix(0, p.born).Add(c.cfg.TTL+c.cfg.StaleIfError), p.expiry.time())
 }
 
 // refuse remembers an answer against a token and forgets what spoke for it.
@@ -144,7 +140,7 @@ func (c *cache) entries() map[string]int {
 	counts := map[string]int{cacheJWT: 0, cacheIntrospection: 0, cacheNegative: 0}
 	for _, s := range c.positives {
 		for _, p := range s.values() {
-			counts[cacheOf(p.token.JWT)]++
+			counts[cacheOf(p.jwt)]++
 		}
 	}
 	for _, s := range c.negatives {

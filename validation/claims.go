@@ -2,7 +2,6 @@ package validation
 
 import (
 	"bytes"
-	stdjson "encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -20,14 +19,58 @@ import (
 // (J-22): 1e30 and MaxInt64 are not dates but attempts to live for ever.
 const maxNumericDate = 1 << 53
 
-// parseObject decodes exactly one JSON object, as strictly as that of a JWT: the
-// usual decoder makes {"active":false,"Active":true} true (I-03).
-func parseObject(raw []byte) (map[string]any, error) {
-	object, err := strictjws.Object(raw)
-	if err != nil {
-		return nil, jwsError(err)
+// Claims are the members of a token: a JSON object as it came, in one piece, which
+// is remembered for as long as the token is. It is decoded by those only who look at
+// members that a [Token] has no field for. The zero value has no members.
+type Claims string
+
+// Map decodes all members but those that say nothing: null, and an empty aud.
+// Numbers are json.Number with the very digits of the token, so that they print as
+// they were sent. Each call decodes anew, and the caller may change what it gets.
+func (c Claims) Map() map[string]any {
+	object, err := strictjws.ParseObject([]byte(c))
+	if err != nil { // none: a token's were read before
+		return map[string]any{}
 	}
-	return object, nil
+	all := object.Map()
+	for name := range all {
+		if !(members{object}).has(name) {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// members are the claims of a token while it is looked at.
+type members struct{ strictjws.Object }
+
+// parseObject reads exactly one JSON object, as strictly as that of a JWT: the
+// usual decoder makes {"active":false,"Active":true} true (I-03).
+func parseObject(raw []byte) (members, error) {
+	object, err := strictjws.ParseObject(raw)
+	if err != nil {
+		return members{}, jwsError(err)
+	}
+	return members{object}, nil
+}
+
+// get returns the member of that name, or "" where there is none, or one that says
+// nothing: some servers write null, or an empty aud, where a token has no such thing
+// (docs/contract.md §4).
+func (m members) get(name string) strictjws.Value {
+	value := m.Get(name)
+	if value.IsNull() || name == "aud" && isEmpty(value) {
+		return ""
+	}
+	return value
+}
+
+func (m members) has(name string) bool { return m.get(name) != "" }
+
+// isEmpty says whether value is a text or a list with nothing in it.
+func isEmpty(value strictjws.Value) bool {
+	text := string(value)
+	return text == `""` || strings.HasPrefix(text, "[") && strings.Trim(text[1:], " \t\r\n") == "]"
 }
 
 // unreadable says whose fault it is that body is no strict JSON object. Where
@@ -75,10 +118,8 @@ func onlyActive(body []byte) (active, ok bool) {
 
 // tokenFromClaims reads the registered claims of a JWT or an introspection
 // answer, and checks their types (I-06, J-21, J-22). A member that is absent
-// is no mistake here, and what says nothing is taken out of claims, so that
-// nobody who looks at them later takes it for something.
-func tokenFromClaims(claims map[string]any) (*Token, error) {
-	dropEmpty(claims)
+// is no mistake here.
+func tokenFromClaims(claims members) (*Token, error) {
 	r := reader{claims: claims}
 	t := &Token{
 		Issuer:    r.text("iss"),
@@ -89,7 +130,7 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 		Expiry:    r.date("exp"),
 		NotBefore: r.date("nbf"),
 		IssuedAt:  r.date("iat"),
-		Claims:    claims,
+		Claims:    Claims(claims.Text),
 
 		Confirmation: confirmationFromClaims(claims),
 	}
@@ -103,26 +144,6 @@ func tokenFromClaims(claims map[string]any) (*Token, error) {
 	t.AuthTime = lenient.date("auth_time")
 	t.ACR = lenient.text("acr")
 	return t, nil
-}
-
-// dropEmpty removes the members that are null, and an aud without a value: some
-// servers write these where a token has no such thing (docs/contract.md §4).
-func dropEmpty(claims map[string]any) {
-	for name, value := range claims {
-		if value == nil {
-			delete(claims, name)
-		}
-	}
-	switch aud := claims["aud"].(type) {
-	case string:
-		if aud == "" {
-			delete(claims, "aud")
-		}
-	case []any:
-		if len(aud) == 0 {
-			delete(claims, "aud")
-		}
-	}
 }
 
 // checkTimes says whether t is alive at now, give or take the clock skew: no two
@@ -163,7 +184,7 @@ func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // reader takes typed members out of an object and keeps the first mistake.
 type reader struct {
-	claims map[string]any
+	claims members
 	err    error
 }
 
@@ -176,7 +197,7 @@ func (r *reader) fail(name, want string) {
 // first returns the first name that is a member, else the last one.
 func (r *reader) first(names ...string) string {
 	for _, name := range names {
-		if _, ok := r.claims[name]; ok {
+		if r.claims.has(name) {
 			return name
 		}
 	}
@@ -184,11 +205,11 @@ func (r *reader) first(names ...string) string {
 }
 
 func (r *reader) text(name string) string {
-	value, ok := r.claims[name]
-	if !ok {
+	value := r.claims.get(name)
+	if value == "" {
 		return ""
 	}
-	s, ok := value.(string)
+	s, ok := value.Text()
 	if !ok {
 		r.fail(name, "a string")
 	}
@@ -196,16 +217,16 @@ func (r *reader) text(name string) string {
 }
 
 func (r *reader) date(name string) time.Time {
-	value, ok := r.claims[name]
-	if !ok {
+	value := r.claims.get(name)
+	if value == "" {
 		return time.Time{}
 	}
-	number, ok := value.(stdjson.Number)
+	number, ok := value.Number()
 	if !ok {
 		r.fail(name, "a number")
 		return time.Time{}
 	}
-	seconds, err := strconv.ParseFloat(string(number), 64)
+	seconds, err := strconv.ParseFloat(number, 64)
 	if err != nil || !(seconds >= 0 && seconds <= maxNumericDate) {
 		r.fail(name, "a number of seconds from 0 to 2^53")
 		return time.Time{}
@@ -216,36 +237,35 @@ func (r *reader) date(name string) time.Time {
 
 // list accepts a string or a list of strings.
 func (r *reader) list(name string, split func(string) []string) []string {
-	switch value := r.claims[name].(type) {
-	case string:
-		return split(value)
-	case []any:
-		all := make([]string, 0, len(value))
-		for _, member := range value {
-			s, ok := member.(string)
-			if !ok {
-				r.fail(name, "a list of strings")
-				return nil
-			}
-			all = append(all, s)
-		}
-		return all
+	value := r.claims.get(name)
+	if value == "" {
+		return nil
 	}
-	r.fail(name, "a string or a list of strings")
-	return nil
+	if text, ok := value.Text(); ok {
+		return split(text)
+	}
+	list, ok := value.Any().([]any)
+	if !ok {
+		r.fail(name, "a string or a list of strings")
+		return nil
+	}
+	all := make([]string, 0, len(list))
+	for _, member := range list {
+		s, ok := member.(string)
+		if !ok {
+			r.fail(name, "a list of strings")
+			return nil
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 func (r *reader) audience(name string) []string {
-	if _, ok := r.claims[name]; !ok {
-		return nil
-	}
 	return r.list(name, func(s string) []string { return []string{s} })
 }
 
 func (r *reader) scopes(name string) []string {
-	if _, ok := r.claims[name]; !ok {
-		return nil
-	}
 	all := r.list(name, splitScopes)
 	for _, scope := range all {
 		if !IsScopeToken(scope) {

@@ -18,12 +18,12 @@ type Confirmation struct {
 // confirmationFromClaims returns nil where there is no cnf, and only there: what
 // cannot be read binds the token as well. A member that is null says nothing, in a
 // cnf as elsewhere (docs/contract.md §4).
-func confirmationFromClaims(claims map[string]any) *Confirmation {
-	cnf, ok := claims["cnf"]
-	if !ok {
+func confirmationFromClaims(claims members) *Confirmation {
+	cnf := claims.get("cnf")
+	if cnf == "" {
 		return nil
 	}
-	members, _ := cnf.(map[string]any)
+	members, _ := cnf.Any().(map[string]any)
 	c := new(Confirmation)
 	for name, value := range members {
 		if value == nil {

@@ -220,8 +220,11 @@ func againstToken(body []byte) bool {
 	if err != nil {
 		return true
 	}
-	code, ok := members["error"]
-	return !ok || code == "invalid_request" || code == "invalid_token" || code == "unsupported_token_type"
+	if members.Get("error") == "" {
+		return true
+	}
+	code, _ := members.Get("error").Text()
+	return code == "invalid_request" || code == "invalid_token" || code == "unsupported_token_type"
 }
 
 // refused is an outage of ours, and an alarm: no token is to blame.
@@ -244,20 +247,20 @@ func retryAfter(value string, now time.Time) time.Duration {
 
 // members returns the members of an answer, plain or signed as configured.
 // Anything that is not such an answer is the issuer's fault, not the token's.
-func (i *introspector) members(ctx context.Context, header http.Header, body []byte) (map[string]any, error) {
+func (i *introspector) members(ctx context.Context, header http.Header, body []byte) (members, error) {
 	kind := safehttp.MediaType(header)
 	if i.cfg.IntrospectionResponse == ResponseJWT {
 		if kind != mediaJWT {
-			return nil, malformed(fmt.Errorf("got content type %q, want %s", kind, mediaJWT))
+			return members{}, malformed(fmt.Errorf("got content type %q, want %s", kind, mediaJWT))
 		}
 		return i.openSigned(ctx, string(body))
 	}
 	if kind != mediaJSON {
-		return nil, malformed(fmt.Errorf("got content type %q, want %s", kind, mediaJSON))
+		return members{}, malformed(fmt.Errorf("got content type %q, want %s", kind, mediaJSON))
 	}
 	claims, err := parseObject(body)
 	if err != nil {
-		return nil, unreadable(body, err)
+		return members{}, unreadable(body, err)
 	}
 	return claims, nil
 }
@@ -269,13 +272,13 @@ func malformed(err error) error {
 // judge takes active for what it is: necessary, not sufficient. What is active may
 // be a refresh token, a token of another issuer that the same endpoint knows, or one
 // whose exp our clock has passed and the server's has not (I-03, I-05, I-09).
-func (i *introspector) judge(w *walk.Walk, claims map[string]any) (*Token, error) {
-	active, ok := claims["active"].(bool)
-	if !ok {
-		return nil, malformed(errors.New("active is not a boolean"))
-	}
-	if !active {
+func (i *introspector) judge(w *walk.Walk, claims members) (*Token, error) {
+	switch claims.get("active") {
+	case "true":
+	case "false":
 		return nil, ErrInactive
+	default:
+		return nil, malformed(errors.New("active is not a boolean"))
 	}
 	t, err := tokenFromClaims(claims)
 	if err != nil {
@@ -287,7 +290,7 @@ func (i *introspector) judge(w *walk.Walk, claims map[string]any) (*Token, error
 	if i.cfg.checkIssuer(w, t.Issuer) != nil {
 		return nil, fmt.Errorf("%w: the answer is about another issuer's token", ErrIssuer)
 	}
-	if err := w.Err(room, "type", i.checkType(t)); err != nil {
+	if err := w.Err(room, "type", i.checkType(t, claims)); err != nil {
 		return nil, err
 	}
 	if err := i.cfg.checkTimes(w, t, i.now()); err != nil {
@@ -299,9 +302,9 @@ func (i *introspector) judge(w *walk.Walk, claims map[string]any) (*Token, error
 // checkType refuses whatever is not an access token: servers introspect
 // refresh tokens too, and one of these would open the API for as long as it lives,
 // which may be months (I-09, J-24).
-func (i *introspector) checkType(t *Token) error {
-	if err := i.cfg.checkMarks(t, ""); err != nil {
+func (i *introspector) checkType(t *Token, claims members) error {
+	if err := i.cfg.checkMarks(t, claims, ""); err != nil {
 		return err
 	}
-	return i.cfg.checkTokenType(t)
+	return i.cfg.checkTokenType(claims)
 }

@@ -17,7 +17,7 @@ func TestWhatIsVerifiedIsWhatWasRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys := &keySet{source: nothing{}, jws: jws}
+	keys := &keySet{verifier: &verifier{source: nothing{}}, jws: jws}
 	if _, err := keys.VerifySignature(t.Context(), raw+"AAAA"); !errors.Is(err, ErrMalformed) || keys.verified {
 		t.Errorf("another text: got %v, want ErrMalformed", err)
 	}

@@ -65,38 +65,38 @@ func kindOf(value string) kind {
 // checkMarks refuses whatever is not an access token, by what it carries, in a
 // JWT and in an introspection answer alike (J-24, I-09, A-17). headerType is
 // the typ of a JWT's header; an answer has none.
-func (c Config) checkMarks(t *Token, headerType string) error {
-	access, err := checkWords(t)
+func (c Config) checkMarks(t *Token, claims members, headerType string) error {
+	access, err := checkWords(t, claims)
 	if err != nil {
 		return err
 	}
-	if has(t, "granted_scopes") && !has(t, "scope") {
+	if claims.has("granted_scopes") && !claims.has("scope") {
 		return fmt.Errorf("%w: granted_scopes without scope is what refresh tokens have", ErrWrongType)
 	}
 	if headerType == atJWT {
 		return nil
 	}
 	for _, name := range [...]string{"events", "token_introspection"} {
-		if has(t, name) {
+		if claims.has(name) {
 			return fmt.Errorf("%w: %s is a claim of another kind of token", ErrWrongType, name)
 		}
 	}
-	if access || c.AccessTokenType == TypeAny || saysAccess(t) {
+	if access || c.AccessTokenType == TypeAny || saysAccess(t, claims) {
 		return nil
 	}
-	return checkNotIDToken(t)
+	return checkNotIDToken(t, claims)
 }
 
 // checkWords says whether a mark calls the token an access token, and refuses
 // it when one calls it something else. token_use has no other purpose than
 // this, so that there a word that we do not know is something else, too.
-func checkWords(t *Token) (access bool, err error) {
+func checkWords(t *Token, claims members) (access bool, err error) {
 	for _, name := range marks {
-		value, ok := t.Claims[name]
-		if !ok {
+		value := claims.get(name)
+		if value == "" {
 			continue
 		}
-		word, _ := value.(string)
+		word, _ := value.Text()
 		switch kindOf(word) {
 		case kindOther:
 			return false, fmt.Errorf("%w: %s says that it is no access token", ErrWrongType, name)
@@ -121,20 +121,20 @@ func checkWords(t *Token) (access bool, err error) {
 // is one where aud does not name the client, as the aud of an ID token must
 // (OpenID Connect Core 1.0 §2); introspection answers have it for every kind of
 // token (RFC 7662 §2.2).
-func saysAccess(t *Token) bool {
+func saysAccess(t *Token, claims members) bool {
 	for _, name := range [...]string{"scope", "scp", "azpacr", "appidacr", "gty"} {
-		if has(t, name) {
+		if claims.has(name) {
 			return true
 		}
 	}
-	return t.JWT && has(t, "client_id") && len(t.Audience) > 0 && !slices.Contains(t.Audience, t.ClientID)
+	return t.JWT && claims.has("client_id") && len(t.Audience) > 0 && !slices.Contains(t.Audience, t.ClientID)
 }
 
 // checkNotIDToken refuses what carries what only ID tokens carry, or is meant
 // for its own client and nobody else.
-func checkNotIDToken(t *Token) error {
+func checkNotIDToken(t *Token, claims members) error {
 	for _, name := range [...]string{"nonce", "at_hash", "c_hash"} {
-		if has(t, name) {
+		if claims.has(name) {
 			return fmt.Errorf("%w: %s is a claim of ID tokens", ErrWrongType, name)
 		}
 	}
@@ -152,15 +152,15 @@ func checkNotIDToken(t *Token) error {
 // checkTokenType looks at the token_type of an introspection answer: an access
 // token is a bearer token, or bound to a key (I-09). That a token is bound, and
 // to what, is the business of the room above.
-func (c Config) checkTokenType(t *Token) error {
-	value, ok := t.Claims["token_type"]
-	if !ok {
+func (c Config) checkTokenType(claims members) error {
+	value := claims.get("token_type")
+	if value == "" {
 		if c.RequireTokenType {
 			return fmt.Errorf("%w: no token_type, and require_token_type is true", ErrWrongType)
 		}
 		return nil
 	}
-	word, ok := value.(string)
+	word, ok := value.Text()
 	if !ok {
 		return fmt.Errorf("%w: token_type is not a string", ErrMalformed)
 	}
@@ -170,9 +170,4 @@ func (c Config) checkTokenType(t *Token) error {
 	case kindOther, kindUnknown:
 	}
 	return fmt.Errorf("%w: token_type is not Bearer", ErrWrongType)
-}
-
-func has(t *Token, name string) bool {
-	_, ok := t.Claims[name]
-	return ok
 }

@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,8 +12,9 @@ import (
 
 // Set is the configured issuers; it chooses the one that a token belongs to.
 type Set struct {
-	issuers []*Validator
-	byName  map[string]*Validator
+	issuers    []*Validator
+	byName     map[string]*Validator
+	algorithms []string
 }
 
 // Distinct refuses issuers that could not be told apart: two of one name, or
@@ -40,7 +42,7 @@ func Distinct(all ...Config) error {
 
 // NewSet returns the set of issuers, which must be [Distinct].
 func NewSet(issuers ...*Validator) (*Set, error) {
-	s := &Set{issuers: issuers, byName: map[string]*Validator{}}
+	s := &Set{issuers: issuers, byName: map[string]*Validator{}, algorithms: Algorithms()}
 	var configs []Config
 	for _, i := range issuers {
 		s.byName[i.Name()] = i
@@ -49,26 +51,58 @@ func NewSet(issuers ...*Validator) (*Set, error) {
 	return s, Distinct(configs...)
 }
 
-// Choose returns the one issuer that may judge token, before any key or
+// Candidate is a token that nobody has judged, and the one issuer that may.
+type Candidate struct {
+	Issuer *Validator
+
+	token string
+	jws   *strictjws.JWS // what was read of it; nil: nothing so far
+}
+
+// Validate has the issuer judge the token: see [Validator.Validate].
+func (c Candidate) Validate(ctx context.Context) (*Token, error) { return c.Issuer.validate(ctx, c) }
+
+// Choose finds the one issuer that may judge token, before any key or
 // endpoint is touched (J-13, A-04): for a JWT the one that its unverified iss
 // names, for an opaque token the one with the longest prefix that fits. The
 // token only selects among what is configured. The errors are
 // [ErrIssuer] and [ErrMalformed].
-func (s *Set) Choose(token string) (*Validator, error) {
-	if only := s.only(); only != nil {
-		return only, nil
+func (s *Set) Choose(token string) (Candidate, error) {
+	c := Candidate{token: token}
+	if c.Issuer = s.only(); c.Issuer != nil {
+		return c, nil
 	}
+	var err error
+	if c.jws, err = strictjws.Parse(token, strictjws.Options{Algorithms: s.algorithms}); err == nil {
+		c.Issuer, err = s.chooseJWT(c.jws.Claims)
+		return c, err
+	}
+	c.Issuer, err = s.chooseBroken(token)
+	return c, err
+}
+
+// chooseBroken chooses for what is no JWT that could ever be good, an opaque token
+// among others. What might pass for a JWT somewhere goes to the issuer that it names,
+// whose own checks say what is wrong with it.
+func (s *Set) chooseBroken(token string) (*Validator, error) {
 	if !strictjws.Resembles(token) {
 		return s.chooseOpaque(token)
 	}
-	if len(s.issuers) == 1 { // its own checks say what is wrong with the token
+	if len(s.issuers) == 1 {
 		return s.issuers[0], nil
 	}
 	claims, err := strictjws.UnverifiedClaims(token)
 	if err != nil {
 		return nil, jwsError(err)
 	}
-	name, _ := claims["iss"].(string)
+	return s.chooseJWT(claims)
+}
+
+func (s *Set) chooseJWT(claims strictjws.Object) (*Validator, error) {
+	if len(s.issuers) == 1 { // its own checks say what is wrong with the token
+		return s.issuers[0], nil
+	}
+	name, _ := claims.Get("iss").Text()
 	if i, ok := s.byName[name]; ok {
 		return i, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/bearergate/bearergate/internal/strictjws"
 )
@@ -14,29 +15,30 @@ const introspectionJWT = "token-introspection+jwt"
 // openSigned verifies a signed introspection answer and returns its member
 // token_introspection (RFC 9701 §5, I-12). The claims around it are about the
 // answer and never about the token.
-func (i *introspector) openSigned(ctx context.Context, raw string) (map[string]any, error) {
+func (i *introspector) openSigned(ctx context.Context, raw string) (members, error) {
 	jws, err := strictjws.Parse(raw, strictjws.Options{Algorithms: i.cfg.Algorithms})
 	if err != nil {
-		return nil, malformed(err)
+		return members{}, malformed(err)
 	}
 	if jws.Header.Type != introspectionJWT {
-		return nil, malformed(errors.New("typ is not " + introspectionJWT))
+		return members{}, malformed(errors.New("typ is not " + introspectionJWT))
 	}
-	if err := i.checkAnswer(jws.Claims); err != nil {
-		return nil, malformed(err)
+	claims := members{jws.Claims}
+	if err := i.checkAnswer(claims); err != nil {
+		return members{}, malformed(err)
 	}
 	key, err := i.source.Key(ctx, jws.Header.KeyID, jws.Header.Algorithm)
 	if err != nil {
-		return nil, malformed(err)
+		return members{}, malformed(err)
 	}
 	if err := jws.Verify(key.Public); err != nil {
-		return nil, malformed(err)
+		return members{}, malformed(err)
 	}
-	return jws.Claims["token_introspection"].(map[string]any), nil
+	return parseObject([]byte(claims.get("token_introspection")))
 }
 
 // checkAnswer looks at the claims around the answer.
-func (i *introspector) checkAnswer(claims map[string]any) error {
+func (i *introspector) checkAnswer(claims members) error {
 	answer, err := tokenFromClaims(claims)
 	if err != nil {
 		return err
@@ -49,7 +51,7 @@ func (i *introspector) checkAnswer(claims map[string]any) error {
 	case answer.IssuedAt.IsZero():
 		return errors.New("no iat")
 	}
-	if _, ok := claims["token_introspection"].(map[string]any); !ok {
+	if !strings.HasPrefix(string(claims.get("token_introspection")), "{") {
 		return errors.New("token_introspection is not an object")
 	}
 	return i.cfg.checkTimes(nil, answer, i.now())

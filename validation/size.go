@@ -1,48 +1,29 @@
 package validation
 
-import stdjson "encoding/json"
-
-// What Go takes for a value beside its content, on 64-bit machines: the header of
-// a string with the slack of its allocation, of a slice, of a map, and a map's
-// slot for a name and a value. Measured, and rounded up.
+// What Go takes for a value beside its content, on 64-bit machines. Measured, and
+// rounded up.
 const (
-	stringBytes = 24
-	sliceBytes  = 40
-	mapBytes    = 320
-	slotBytes   = 48
-	scalarBytes = 16
-	// entryBytes is an entry of a cache without what its token says: the digest,
-	// the list element, the slot in the map, the Token.
-	entryBytes = 640
+	stringBytes = 24 // the header of a string, with the slack of its allocation
+	slackBytes  = 64 // of the claims: sizes of allocations are an eighth apart
+	// entryBytes is an entry of a cache without what its token says: the digest, the
+	// list element, the slot in the map, the positive.
+	entryBytes = 384
+	// maxEntryBytes is more than any entry may have: answers end at 64 KiB.
+	maxEntryBytes = 1 << 30
 )
 
-// sizeOfToken estimates the memory that remembering t takes.
-func sizeOfToken(t *Token) int64 {
-	size := int64(entryBytes) + sizeOf(t.Claims)
-	for _, list := range [][]string{t.Scopes, t.Audience} {
-		size += sliceBytes + int64(len(list))*stringBytes
-	}
-	return size
-}
-
-func sizeOf(value any) int64 {
-	switch v := value.(type) {
-	case string:
-		return stringBytes + int64(len(v))
-	case stdjson.Number:
-		return stringBytes + int64(len(v))
-	case []any:
-		size := int64(sliceBytes)
-		for _, member := range v {
-			size += scalarBytes + sizeOf(member)
+// sizeOf estimates the memory that remembering p takes, as if it had nothing in
+// common with others.
+func sizeOf(p *positive) int64 {
+	a := p.alike
+	size := entryBytes + slackBytes + len(p.claims) + len(p.claims)/8 + len(p.subject) + len(a.clientID) + len(a.acr)
+	for _, list := range [][]string{a.scopes, a.audience} {
+		for _, text := range list {
+			size += stringBytes + len(text)
 		}
-		return size
-	case map[string]any:
-		size := int64(mapBytes)
-		for name, member := range v {
-			size += slotBytes + int64(len(name)) + sizeOf(member)
-		}
-		return size
 	}
-	return scalarBytes
+	if p.confirmation != nil {
+		size += 2*stringBytes + len(p.confirmation.JKT) + len(p.confirmation.X5TS256)
+	}
+	return int64(size)
 }

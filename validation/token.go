@@ -11,8 +11,8 @@ import "time"
 // MaxTokenBytes is the length of the longest token that is looked at (I-25).
 const MaxTokenBytes = 16 << 10
 
-// Token is what a genuine token says. It is shared by everybody who asked for
-// the same token, so nobody may change it or anything it refers to.
+// Token is what a genuine token says. What it refers to is shared with everybody who
+// asked for the same token, or one like it, so nobody may change that.
 type Token struct {
 	Issuer   string   // the configured issuer that vouches for the token
 	Subject  string   // sub; empty when the token names none
@@ -25,10 +25,7 @@ type Token struct {
 
 	ACR string // acr; empty also when it is no text
 
-	// Claims are all members as they came, but for those that say nothing: null,
-	// and an empty aud. Numbers are json.Number with the very digits of the
-	// token, so that they print as they were sent.
-	Claims map[string]any
+	Claims Claims // all members
 
 	// Confirmation is what the sender has to prove to hold; nil: the token has no
 	// cnf, and whoever has it may use it.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -61,6 +62,7 @@ type Options struct {
 	Client *http.Client // of introspection
 	Log    *slog.Logger
 	Events Observer
+	Slots  Slots            // for the signatures of JWTs; shared by all issuers
 	Now    func() time.Time // nil: time.Now
 }
 
@@ -74,7 +76,7 @@ func NewValidator(cfg Config, o Options) (*Validator, error) {
 	}
 	v := &Validator{
 		cfg: cfg, events: o.Events, now: o.Now, source: o.Source,
-		verifier: &verifier{cfg: cfg, source: o.Source, now: o.Now},
+		verifier: &verifier{cfg: cfg, source: o.Source, slots: o.Slots, now: o.Now},
 		cache:    newCache(cfg.Cache, cfg.seed()),
 		closing:  make(chan struct{}),
 	}
@@ -128,22 +130,26 @@ func (v *Validator) Name() string { return v.cfg.Issuer }
 // one of this package's sentinels to [errors.Is]; an outage, and a ctx that
 // ends first, are [ErrUnavailable], never anything else (I-11, A-15).
 func (v *Validator) Validate(ctx context.Context, token string) (*Token, error) {
+	return v.validate(ctx, Candidate{token: token})
+}
+
+func (v *Validator) validate(ctx context.Context, c Candidate) (*Token, error) {
 	w := walk.From(ctx)
-	if len(token) > MaxTokenBytes {
+	if len(c.token) > MaxTokenBytes {
 		return nil, w.Err(room, "length", fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxTokenBytes))
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, w.Err(room, "deadline", &UnavailableError{Err: err})
 	}
 	if v.cache == nil {
-		return v.decide(ctx, digest{}, token, nil)
+		return v.decide(ctx, digest{}, c, nil)
 	}
-	d := v.cache.digest(token)
+	d := v.cache.digest(c.token)
 	known := v.cache.positive(d)
 	if known != nil && v.now().Before(v.cache.fresh(known)) && v.trusted(d, known) {
 		return v.recall(ctx, known)
 	}
-	return v.decide(ctx, d, token, known)
+	return v.decide(ctx, d, c, known)
 }
 
 // trusted says whether the key that verified the token is still published. If it
@@ -158,26 +164,46 @@ func (v *Validator) trusted(d digest, known *positive) bool {
 
 // recall answers from the cache.
 func (v *Validator) recall(ctx context.Context, known *positive) (*Token, error) {
-	v.lookedUp(ctx, cacheOf(known.token.JWT), hit)
+	v.lookedUp(ctx, cacheOf(known.jwt), hit)
 	return v.remembered(ctx, known, hit)
 }
 
 // remembered returns what is known of a token that is still alive.
 func (v *Validator) remembered(ctx context.Context, known *positive, result string) (*Token, error) {
 	w := walk.From(ctx)
-	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.token.JWT) })
-	if err := v.cfg.checkTimes(w, known.token, v.now()); err != nil {
+	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.jwt) })
+	t := known.token()
+	if err := v.cfg.checkTimes(w, t, v.now()); err != nil {
 		return nil, err
 	}
-	return known.token, nil
+	return t, nil
 }
 
-func (v *Validator) decide(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
-	local := v.cfg.Strategy == StrategyJWT || v.cfg.Strategy == StrategyBoth && strictjws.Resembles(token)
+// read returns what is to be verified locally, or why nothing could be; false: the
+// token is the introspection endpoint's to judge.
+func (v *Validator) read(c Candidate) (jws *strictjws.JWS, local bool, err error) {
+	if v.cfg.Strategy == StrategyIntrospection {
+		return nil, false, nil
+	}
+	if c.jws != nil && slices.Contains(v.cfg.Algorithms, c.jws.Header.Algorithm) {
+		return c.jws, true, nil
+	}
+	jws, err = v.verifier.read(c.token)
+	local = err == nil || v.cfg.Strategy == StrategyJWT || strictjws.Resembles(c.token)
+	return jws, local, err
+}
+
+func (v *Validator) decide(ctx context.Context, d digest, c Candidate, known *positive) (*Token, error) {
+	jws, local, err := v.read(c)
 	v.noteWay(walk.From(ctx), local)
 	if local {
-		return v.verify(ctx, d, token)
+		return v.verify(ctx, d, jws, err)
 	}
+	return v.introspect(ctx, d, c.token, known)
+}
+
+// introspect answers from what was said against the token of late, or asks.
+func (v *Validator) introspect(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
 	if v.cache == nil {
 		return v.ask(ctx, digest(sha256.Sum256([]byte(token))), token, false)
 	}
@@ -215,11 +241,15 @@ func (v *Validator) lookedUp(ctx context.Context, cache, result string) {
 	v.events.End(ctx, Event{Operation: OperationCache, Issuer: v.cfg.Issuer, Cache: cache, Result: result})
 }
 
-func (v *Validator) verify(ctx context.Context, d digest, token string) (*Token, error) {
+// verify verifies jws, unless unreadable says why there is none.
+func (v *Validator) verify(ctx context.Context, d digest, jws *strictjws.JWS, unreadable error) (*Token, error) {
 	if v.cache != nil {
 		v.lookedUp(ctx, cacheJWT, miss)
 	}
-	genuine, err := v.verifier.verify(ctx, token)
+	if unreadable != nil {
+		return nil, walk.From(ctx).Err(room, "header", jwsError(unreadable))
+	}
+	genuine, err := v.verifier.verify(ctx, jws)
 	if err == nil && v.cache != nil {
 		v.cache.add(d, genuine.token, genuine.thumbprint, v.now())
 	}

@@ -208,8 +208,8 @@ func TestBearer(t *testing.T) {
 	}
 	token, ok := strings.CutPrefix(first.Header.Get("Authorization"), "Bearer ")
 	claims, err := strictjws.UnverifiedClaims(token)
-	if !ok || err != nil || claims["client_id"] != "gate" || claims["scope"] != "introspect" {
-		t.Errorf("got %v, %v, want a token for us and of the scope", claims, err)
+	if !ok || err != nil || claims.Get("client_id") != `"gate"` || claims.Get("scope") != `"introspect"` {
+		t.Errorf("got %s, %v, want a token for us and of the scope", claims.Text, err)
 	}
 	m.Rejected()
 	if second := authenticate(t, m); cmp.Equal(first, second) || as.Calls(devissuer.PathToken) != 2 {

@@ -50,7 +50,7 @@ func TestTheLimitIsWhatIsSaidFirst(t *testing.T) {
 }
 
 func TestPercent(t *testing.T) {
-	for live, want := range map[uint64]uint64{0: 3200, 4 << 20: 800, 32 << 20: 100, 64 << 20: 50, 1 << 30: 25} {
+	for live, want := range map[uint64]uint64{0: 400, 4 << 20: 400, 16 << 20: 200, 32 << 20: 100, 64 << 20: 50, 1 << 30: 25} {
 		if got := percent(live); got != want {
 			t.Errorf("%d MiB alive: got %d, want %d", live>>20, got, want)
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -24,11 +23,12 @@ type Header struct {
 // readHeader checks a JOSE header before any key is touched. What the type means
 // is left to the caller.
 func readHeader(content []byte, o Options) (Header, error) {
-	members, err := readMembers(content)
+	object, err := ParseObject(content)
 	if err != nil {
 		return Header{}, err
 	}
 	var h Header
+	members := members{object}
 	// The algorithm is chosen by who accepts, never by who signs (J-03).
 	if h.Algorithm, err = members.text("alg"); err != nil {
 		return h, err
@@ -46,7 +46,7 @@ func readHeader(content []byte, o Options) (Header, error) {
 		return h, err
 	}
 	if o.EmbeddedKey {
-		h.Key = members["jwk"]
+		h.Key = jsontext.Value(members.Get("jwk"))
 		if h.Key.Kind() != '{' {
 			return h, malformed("header jwk is not an object")
 		}
@@ -54,34 +54,18 @@ func readHeader(content []byte, o Options) (Header, error) {
 	return h, nil
 }
 
-// members are those of a header as they were written.
-type members map[string]jsontext.Value
+// members are those of a header.
+type members struct{ Object }
 
-// readMembers decodes a header as [Object] does a payload.
-func readMembers(content []byte) (members, error) {
-	var m members
-	if err := json.Unmarshal(content, &m); err != nil {
-		return nil, malformed("not a strict JSON object")
-	}
-	if m == nil {
-		return nil, malformed("null, want a JSON object")
-	}
-	return m, nil
-}
-
-func (m members) has(name string) bool {
-	_, ok := m[name]
-	return ok
-}
+func (m members) has(name string) bool { return m.Get(name) != "" }
 
 // text returns a member that must be a string.
 func (m members) text(name string) (string, error) {
-	value := m[name]
-	var s string
-	if value.Kind() != '"' || json.Unmarshal(value, &s) != nil {
+	text, ok := m.Get(name).Text()
+	if !ok {
 		return "", malformed("header " + name + " is not a string")
 	}
-	return s, nil
+	return text, nil
 }
 
 // checkAbsent refuses what would change how the rest is to be read. Nothing is

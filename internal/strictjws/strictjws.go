@@ -54,9 +54,8 @@ type Options struct {
 // JWS is a compact JWS that was read once, and whole: each part was decoded, and
 // none will be again. Nothing in it counts before [JWS.Verify] returned nil.
 type JWS struct {
-	Header  Header
-	Claims  map[string]any // of the payload; numbers are encoding/json.Number, as they were written
-	Payload []byte
+	Header Header
+	Claims Object // the payload
 
 	raw       string
 	signed    string // what the signature covers
@@ -91,10 +90,10 @@ func Parse(raw string, o Options) (*JWS, error) {
 	if j.Header, err = readHeader(content, o); err != nil {
 		return nil, err
 	}
-	if j.Payload, err = decode(p.payload); err != nil {
+	if content, err = decode(p.payload); err != nil {
 		return nil, err
 	}
-	if j.Claims, err = Object(j.Payload); err != nil {
+	if j.Claims, err = ParseObject(content); err != nil {
 		return nil, err
 	}
 	return j, nil
@@ -102,16 +101,16 @@ func Parse(raw string, o Options) (*JWS, error) {
 
 // UnverifiedClaims returns the strict JSON object in the payload, and looks at
 // nothing else: good for choosing a key, and for nothing that counts.
-func UnverifiedClaims(raw string) (map[string]any, error) {
+func UnverifiedClaims(raw string) (Object, error) {
 	p, err := cut(raw)
 	if err != nil {
-		return nil, err
+		return Object{}, err
 	}
 	content, err := decode(p.payload)
 	if err != nil {
-		return nil, err
+		return Object{}, err
 	}
-	return Object(content)
+	return ParseObject(content)
 }
 
 // Resembles says whether raw could pass for a JWS: three parts, the first a JSON

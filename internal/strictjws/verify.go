@@ -6,8 +6,8 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rsa"
-	_ "crypto/sha256" // RS256, PS256, ES256
-	_ "crypto/sha512" // the others
+	"crypto/sha256"
+	"crypto/sha512"
 	"math/big"
 )
 
@@ -83,14 +83,14 @@ func (j *JWS) verifyEdDSA(key ed25519.PublicKey) bool {
 
 // digest hashes what is signed by the hash of alg, which its last digits name.
 func (j *JWS) digest(alg string) (crypto.Hash, []byte) {
-	hash := crypto.SHA256
 	switch alg[2:] {
 	case "384":
-		hash = crypto.SHA384
+		sum := sha512.Sum384([]byte(j.signed))
+		return crypto.SHA384, sum[:]
 	case "512":
-		hash = crypto.SHA512
+		sum := sha512.Sum512([]byte(j.signed))
+		return crypto.SHA512, sum[:]
 	}
-	sum := hash.New()
-	sum.Write([]byte(j.signed))
-	return hash, sum.Sum(nil)
+	sum := sha256.Sum256([]byte(j.signed))
+	return crypto.SHA256, sum[:]
 }
