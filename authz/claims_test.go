@@ -12,5 +12,5 @@ func claimsOf(members map[string]any) validation.Claims {
 	if err != nil {
 		panic(err) // members that are no JSON are the test's mistake
 	}
-	return validation.Claims(text)
+	return validation.ClaimsOf(string(text))
 }

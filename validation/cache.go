@@ -43,7 +43,6 @@ type cache struct {
 	positives shards[*positive]
 	negatives shards[negative]
 
-	mu         sync.Mutex
 	likenesses likenesses
 }
 
@@ -53,7 +52,7 @@ func newCache(cfg CacheConfig, seed digest) *cache {
 	}
 	entries, bytes := cfg.shares()
 	return &cache{
-		cfg: cfg, seed: seed, likenesses: likenesses{},
+		cfg: cfg, seed: seed,
 		positives: newShards[*positive](entries[0], bytes[0]), negatives: newShards[negative](entries[1], bytes[1]),
 	}
 }
@@ -86,10 +85,8 @@ func (c *cache) negative(d digest, now time.Time) error {
 
 // add remembers a good token until it expires, and no longer than the TTL.
 func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
-	c.mu.Lock()
-	a := c.likenesses.of(t)
-	c.mu.Unlock()
-	p := newPositive(t, a, thumbprint, now)
+	a, brought := c.likenesses.of(t, thumbprint)
+	p := newPositive(t, a, brought, now)
 	if !now.Before(c.fresh(p)) {
 		return
 	}
@@ -140,7 +137,7 @@ func (c *cache) entries() map[string]int {
 	counts := map[string]int{cacheJWT: 0, cacheIntrospection: 0, cacheNegative: 0}
 	for _, s := range c.positives {
 		for _, p := range s.values() {
-			counts[cacheOf(p.jwt)]++
+			counts[cacheOf(p.alike.jwt)]++
 		}
 	}
 	for _, s := range c.negatives {

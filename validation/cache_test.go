@@ -207,7 +207,7 @@ func TestStaleEndsWithTheToken(t *testing.T) {
 	c := newCache(CacheConfig{MaxEntries: 1, MaxBytes: 1 << 20, TTL: time.Minute, StaleIfError: time.Hour}, digest{})
 	now := time.Now().Truncate(time.Second) // the dates of tokens are kept to the millisecond
 	for _, lifetime := range []time.Duration{30 * time.Second, 10 * time.Minute, 2 * time.Hour} {
-		p := newPositive(&Token{Expiry: now.Add(lifetime)}, &alike{}, "", now)
+		p := newPositive(&Token{Expiry: now.Add(lifetime)}, &alike{}, 0, now)
 		if got, want := c.stale(p).Sub(now), min(lifetime, time.Hour+time.Minute); got != want {
 			t.Errorf("a token that lives for %s serves for %s, want %s", lifetime, got, want)
 		}

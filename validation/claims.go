@@ -19,28 +19,6 @@ import (
 // (J-22): 1e30 and MaxInt64 are not dates but attempts to live for ever.
 const maxNumericDate = 1 << 53
 
-// Claims are the members of a token: a JSON object as it came, in one piece, which
-// is remembered for as long as the token is. It is decoded by those only who look at
-// members that a [Token] has no field for. The zero value has no members.
-type Claims string
-
-// Map decodes all members but those that say nothing: null, and an empty aud.
-// Numbers are json.Number with the very digits of the token, so that they print as
-// they were sent. Each call decodes anew, and the caller may change what it gets.
-func (c Claims) Map() map[string]any {
-	object, err := strictjws.ParseObject([]byte(c))
-	if err != nil { // none: a token's were read before
-		return map[string]any{}
-	}
-	all := object.Map()
-	for name := range all {
-		if !(members{object}).has(name) {
-			delete(all, name)
-		}
-	}
-	return all
-}
-
 // members are the claims of a token while it is looked at.
 type members struct{ strictjws.Object }
 
@@ -58,14 +36,18 @@ func parseObject(raw []byte) (members, error) {
 // nothing: some servers write null, or an empty aud, where a token has no such thing
 // (docs/contract.md §4).
 func (m members) get(name string) strictjws.Value {
-	value := m.Get(name)
-	if value.IsNull() || name == "aud" && isEmpty(value) {
-		return ""
+	if value := m.Get(name); says(name, value) {
+		return value
 	}
-	return value
+	return ""
 }
 
 func (m members) has(name string) bool { return m.get(name) != "" }
+
+// says is false of the members that count as absent.
+func says(name string, value strictjws.Value) bool {
+	return value != "" && !value.IsNull() && !(name == "aud" && isEmpty(value))
+}
 
 // isEmpty says whether value is a text or a list with nothing in it.
 func isEmpty(value strictjws.Value) bool {
@@ -130,7 +112,7 @@ func tokenFromClaims(claims members) (*Token, error) {
 		Expiry:    r.date("exp"),
 		NotBefore: r.date("nbf"),
 		IssuedAt:  r.date("iat"),
-		Claims:    Claims(claims.Text),
+		Claims:    Claims{own: claims.Text, read: claims.Members},
 
 		Confirmation: confirmationFromClaims(claims),
 	}

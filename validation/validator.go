@@ -155,7 +155,7 @@ func (v *Validator) validate(ctx context.Context, c Candidate) (*Token, error) {
 // trusted says whether the key that verified the token is still published. If it
 // is not, what is known is forgotten, and the token looked at again.
 func (v *Validator) trusted(d digest, known *positive) bool {
-	if known.thumbprint == "" || v.source.Trusted(known.thumbprint) == nil {
+	if known.alike.thumbprint == "" || v.source.Trusted(known.alike.thumbprint) == nil {
 		return true
 	}
 	v.cache.forget(d)
@@ -164,14 +164,14 @@ func (v *Validator) trusted(d digest, known *positive) bool {
 
 // recall answers from the cache.
 func (v *Validator) recall(ctx context.Context, known *positive) (*Token, error) {
-	v.lookedUp(ctx, cacheOf(known.jwt), hit)
+	v.lookedUp(ctx, cacheOf(known.alike.jwt), hit)
 	return v.remembered(ctx, known, hit)
 }
 
 // remembered returns what is known of a token that is still alive.
 func (v *Validator) remembered(ctx context.Context, known *positive, result string) (*Token, error) {
 	w := walk.From(ctx)
-	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.jwt) })
+	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.alike.jwt) })
 	t := known.token()
 	if err := v.cfg.checkTimes(w, t, v.now()); err != nil {
 		return nil, err
@@ -230,7 +230,7 @@ func (v *Validator) introspect(ctx context.Context, d digest, token string, know
 // orStale answers with what was known before, if it may serve that long, else
 // with why it cannot be known now.
 func (v *Validator) orStale(ctx context.Context, known *positive, why error) (*Token, error) {
-	if known == nil || known.thumbprint != "" || !v.now().Before(v.cache.stale(known)) {
+	if known == nil || known.alike.thumbprint != "" || !v.now().Before(v.cache.stale(known)) {
 		return nil, why
 	}
 	v.lookedUp(ctx, cacheIntrospection, stale)

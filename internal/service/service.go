@@ -28,6 +28,7 @@ type Service struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	checks  *envoy.Server
+	slots   validation.Slots // of all issuers, those of a reload too
 
 	mu    sync.Mutex
 	units []*unit
@@ -41,7 +42,10 @@ type Service struct {
 
 // New returns a service that denies everything until [Service.Apply].
 func New(log *slog.Logger, m *metrics.Metrics) *Service {
-	return &Service{log: log, metrics: m, checks: envoy.NewServer(m.Checks(), log), closing: make(chan struct{})}
+	return &Service{
+		log: log, metrics: m, checks: envoy.NewServer(m.Checks(), log), slots: validation.NewSlots(),
+		closing: make(chan struct{}),
+	}
 }
 
 // Apply builds what cfg says and swaps it in between two requests. Units whose

@@ -51,7 +51,7 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
 	u.issuer, err = validation.NewValidator(u.validation, validation.Options{
-		Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation(),
+		Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation(), Slots: s.slots,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)

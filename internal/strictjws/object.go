@@ -14,13 +14,13 @@ import (
 // asked for, and what is asked for is mostly a part of the text.
 type Object struct {
 	Text    string // as it came
-	members []member
+	Members []Member
 }
 
-// member has parts of the text, but for a name that was written with escapes.
-type member struct {
-	name  string
-	value Value
+// Member has parts of the text, but for a name that was written with escapes.
+type Member struct {
+	Name  string
+	Value Value
 }
 
 // usualMembers is more than most tokens have.
@@ -31,7 +31,7 @@ const usualMembers = 16
 // is for what comes without a signature, too, so that both are read alike. Its errors
 // are of kind [ErrMalformed].
 func ParseObject(content []byte) (Object, error) {
-	o := Object{Text: string(content), members: make([]member, 0, usualMembers)}
+	o := Object{Text: string(content), Members: make([]Member, 0, usualMembers)}
 	if err := json.Unmarshal(content, &o); err != nil {
 		if errors.Is(err, errNull) {
 			return Object{}, malformed("null, want a JSON object")
@@ -70,7 +70,7 @@ func (o *Object) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			return err
 		}
 		text, _ := name.Text() // the decoder takes no other name
-		o.members = append(o.members, member{text, value})
+		o.Members = append(o.Members, Member{text, value})
 	}
 	_, err := dec.ReadToken()
 	return err
@@ -88,9 +88,9 @@ func (o *Object) next(dec *jsontext.Decoder) (Value, error) {
 
 // Get returns the member of that name, or "" where there is none.
 func (o Object) Get(name string) Value {
-	for i := range o.members {
-		if o.members[i].name == name {
-			return o.members[i].value
+	for i := range o.Members {
+		if o.Members[i].Name == name {
+			return o.Members[i].Value
 		}
 	}
 	return ""
@@ -99,9 +99,9 @@ func (o Object) Get(name string) Value {
 // Map decodes all members. Numbers become encoding/json.Number, as they were
 // written; the zero Object has no members.
 func (o Object) Map() map[string]any {
-	all := make(map[string]any, len(o.members))
-	for _, m := range o.members {
-		all[m.name] = m.value.Any()
+	all := make(map[string]any, len(o.Members))
+	for _, m := range o.Members {
+		all[m.Name] = m.Value.Any()
 	}
 	return all
 }
