@@ -29,10 +29,6 @@ func (s Slots) acquire(ctx context.Context) error {
 	}
 	select {
 	case s.taken <- struct{}{}:
-		// Whoever is woken runs at once, in what is left of the waker's time slice. Under
-		// a flood that would be one verification after the other for as long as 10 ms, with
-		// everybody else in the queue behind: they go first.
-		runtime.Gosched()
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("too many signatures to verify: %w", ctx.Err())
