@@ -23,15 +23,15 @@ type Member struct {
 	Value Value
 }
 
-// usualMembers is more than most tokens have.
-const usualMembers = 16
+// usualBytes are those of a member, mostly.
+const usualBytes = 32
 
 // ParseObject reads exactly one JSON object: names are compared exactly, duplicates
 // and invalid UTF-8 are mistakes, at every depth, and nothing may follow (J-20). It
 // is for what comes without a signature, too, so that both are read alike. Its errors
 // are of kind [ErrMalformed].
 func ParseObject(content []byte) (Object, error) {
-	o := Object{Text: string(content), Members: make([]Member, 0, usualMembers)}
+	o := Object{Text: string(content), Members: make([]Member, 0, 1+min(len(content), 4<<10)/usualBytes)}
 	if err := json.Unmarshal(content, &o); err != nil {
 		if errors.Is(err, errNull) {
 			return Object{}, malformed("null, want a JSON object")
