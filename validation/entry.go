@@ -12,14 +12,14 @@ import (
 type positive struct {
 	alike        *alike
 	own          string // the claims that are not among alike's
-	shared       uint64 // those that are
 	subject      string // mostly a part of the claims
 	confirmation *Confirmation
 
 	expiry, notBefore, issuedAt, authTime instant
 
-	born  int64 // when it was found out, in Unix nanoseconds
-	bytes int32 // by estimate
+	born   int64  // when it was found out, in Unix nanoseconds
+	shared uint32 // the claims that are among alike's
+	bytes  int32  // by estimate
 }
 
 // alike is what the tokens of one client mostly have in common.

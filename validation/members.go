@@ -15,7 +15,7 @@ type Claims struct {
 	own    string             // a JSON object
 	read   []strictjws.Member // of own, as long as it is new; nil: own is to be read again
 	common *template          // of which they have some members, too; nil: they have none
-	shared uint64             // those, by their bits
+	shared uint32             // those, by their bits
 }
 
 // ClaimsOf returns the claims in a JSON object; it has none where that is not strict.
@@ -62,7 +62,7 @@ func (c Claims) members() []strictjws.Member {
 type template struct{ members []strictjws.Member }
 
 const (
-	maxTemplate      = 64      // members; each has a bit
+	maxTemplate      = 32      // members; each has a bit
 	maxTemplateBytes = 2 << 10 // what is longer is seldom said twice
 )
 
@@ -77,7 +77,7 @@ func newTemplate(c Claims) *template {
 
 // keep returns c without the members that t has as well, and which of its own these
 // are.
-func (t *template) keep(c Claims) (own string, shared uint64) {
+func (t *template) keep(c Claims) (own string, shared uint32) {
 	if t == nil {
 		return c.own, 0
 	}

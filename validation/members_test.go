@@ -13,7 +13,7 @@ import (
 // them as it came, and of none that does not have it.
 func TestClaimsSurviveTheCache(t *testing.T) {
 	c := newCache(CacheConfig{MaxEntries: 1000, MaxBytes: 1 << 20, TTL: time.Hour}, digest{})
-	many := make([]string, 70)
+	many := make([]string, maxTemplate+6)
 	for i := range many {
 		many[i] = fmt.Sprintf(`"m%d":%d`, i, i)
 	}
@@ -64,7 +64,8 @@ func TestTokensThatAreNotAlike(t *testing.T) {
 	for name, change := range map[string]func(*Token){
 		"issuer":   func(t *Token) { t.Issuer = "j" },
 		"client":   func(t *Token) { t.ClientID = "" },
-		"acr":      func(t *Token) { t.ACR, t.ClientID = "", "ca" },
+		"acr":      func(t *Token) { t.ACR = "b" },
+		"shifted":  func(t *Token) { t.ACR, t.ClientID = "", "ca" },
 		"scopes":   func(t *Token) { t.Scopes = []string{"r w"} },
 		"none":     func(t *Token) { t.Scopes = nil },
 		"audience": func(t *Token) { t.Scopes, t.Audience = []string{"r"}, []string{"w", "x"} },
