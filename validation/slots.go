@@ -11,10 +11,11 @@ import (
 // way of those that are known (J-27). The zero Slots let any number pass.
 type Slots struct{ taken chan struct{} }
 
-// NewSlots returns one slot less than there are processors, so that one is left for
-// everything else, and at least one.
+// NewSlots returns as many slots as there are processors: with more, whoever is known
+// would stand in the queue behind all that are new; with fewer, processors would lie
+// idle between two verifications, and be woken for each.
 func NewSlots() Slots {
-	return Slots{make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))}
+	return Slots{make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
 // acquire waits for a slot, in the order of those who came, for as long as ctx lasts.
