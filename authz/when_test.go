@@ -87,7 +87,7 @@ func TestWhen(t *testing.T) {
 
 // TestLoopsCanBeInterrupted: nobody waits for the answer any longer.
 func TestLoopsCanBeInterrupted(t *testing.T) {
-	token := &validation.Token{Claims: expensiveClaims()}
+	token := &validation.Token{Claims: claimsOf(expensiveClaims())}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for expression, loops := range map[string]bool{

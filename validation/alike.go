@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 	"sync"
@@ -65,7 +66,7 @@ func newAlike(t *Token, thumbprint string) *alike {
 func appendParts(key []byte, all ...string) []byte {
 	for _, text := range all {
 		n := len(text)
-		key = append(append(key, '+', byte(n>>24), byte(n>>16), byte(n>>8), byte(n)), text...)
+		key = append(binary.BigEndian.AppendUint32(append(key, '+'), uint32(n)), text...) //nolint:gosec // a token is short
 	}
 	return key
 }

@@ -46,7 +46,7 @@ func (m members) has(name string) bool { return m.get(name) != "" }
 
 // says is false of the members that count as absent.
 func says(name string, value strictjws.Value) bool {
-	return value != "" && !value.IsNull() && !(name == "aud" && isEmpty(value))
+	return value != "" && !value.IsNull() && (name != "aud" || !isEmpty(value))
 }
 
 // isEmpty says whether value is a text or a list with nothing in it.

@@ -54,7 +54,8 @@ func (p *positive) token() *Token {
 	return &Token{
 		Issuer: a.issuer, Subject: p.subject, ClientID: a.clientID, Scopes: a.scopes, Audience: a.audience,
 		Expiry: p.expiry.time(), NotBefore: p.notBefore.time(), IssuedAt: p.issuedAt.time(), AuthTime: p.authTime.time(),
-		ACR: a.acr, Claims: Claims{own: p.own, common: a.template.Load(), shared: p.shared}, Confirmation: p.confirmation, JWT: a.jwt,
+		ACR: a.acr, Claims: Claims{own: p.own, common: a.template.Load(), shared: p.shared},
+		Confirmation: p.confirmation, JWT: a.jwt,
 	}
 }
 

@@ -261,6 +261,9 @@ func (v *Validator) verify(ctx context.Context, d digest, jws *strictjws.JWS, un
 // its own deadline and fills the cache for the next try (I-24, E-08).
 func (v *Validator) ask(ctx context.Context, d digest, token string, seenGood bool) (*Token, error) {
 	answers := v.flights.DoChan(string(d[:]), func() (any, error) {
+		if t, err := v.answered(d); t != nil || err != nil {
+			return t, err
+		}
 		if !v.begin() {
 			return nil, &UnavailableError{Err: errors.New("shutting down")}
 		}
@@ -276,6 +279,19 @@ func (v *Validator) ask(ctx context.Context, d digest, token string, seenGood bo
 	}
 	walk.From(ctx).Add(step)
 	return t, err
+}
+
+// answered returns what a call for the same token has found out since the caller
+// looked: who comes just after one flight has ended would else begin the next.
+func (v *Validator) answered(d digest) (*Token, error) {
+	if v.cache == nil {
+		return nil, nil
+	}
+	now := v.now()
+	if known := v.cache.positive(d); known != nil && now.Before(v.cache.fresh(known)) {
+		return known.token(), nil
+	}
+	return nil, v.cache.negative(d, now)
 }
 
 // begin counts a call that Close waits for, unless it is too late.
