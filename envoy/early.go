@@ -3,6 +3,7 @@ package envoy
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,13 @@ const (
 	mostMargin  = 50 * time.Millisecond
 )
 
+// ended is the channel of what has ended.
+var ended = func() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // early is a context that ends a little before Envoy gives up, and in any case when a
 // Check has lasted longer than any may. Most decisions wait for nobody, and a timer for
 // each would cost as much as they do: there is none until somebody asks for the channel.
@@ -21,17 +29,19 @@ type early struct {
 
 	deadline time.Time
 	once     sync.Once
+	stopped  atomic.Bool
 	timed    context.Context
 	cancel   context.CancelFunc
 }
 
-// begin makes e one of ctx, for a Check that began then.
-func (e *early) begin(ctx context.Context, began time.Time) {
-	e.Context, e.deadline = ctx, began.Add(longestCheck)
+// newEarly makes one of ctx, for a Check that began then.
+func newEarly(ctx context.Context, began time.Time) *early {
+	e := &early{Context: ctx, deadline: began.Add(longestCheck)}
 	if deadline, ok := ctx.Deadline(); ok {
 		margin := min(max(deadline.Sub(began)/10, leastMargin), mostMargin)
 		e.deadline = earlier(e.deadline, deadline.Add(-margin))
 	}
+	return e
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -48,7 +58,7 @@ func (e *early) Deadline() (time.Time, bool) { return e.deadline, true }
 func (e *early) Done() <-chan struct{} {
 	e.once.Do(func() { e.timed, e.cancel = context.WithDeadline(e.Context, e.deadline) })
 	if e.timed == nil { // it was stopped first
-		return e.Context.Done()
+		return ended
 	}
 	return e.timed.Done()
 }
@@ -61,11 +71,15 @@ func (e *early) Err() error {
 	if !time.Now().Before(e.deadline) {
 		return context.DeadlineExceeded
 	}
+	if e.stopped.Load() { // a context that is done and does not say why is a panic of its children
+		return context.Canceled
+	}
 	return nil
 }
 
 // stop ends the timer, if there is one, and there will be none any more.
 func (e *early) stop() {
+	e.stopped.Store(true)
 	e.once.Do(func() {})
 	if e.cancel != nil {
 		e.cancel()

@@ -18,8 +18,7 @@ import (
 func TestAnEndedContextSaysWhy(t *testing.T) {
 	parent, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
-	e := new(early)
-	e.begin(parent)
+	e := newEarly(parent, time.Now())
 	done := e.Done()
 	e.stop()
 	select {
@@ -46,8 +45,7 @@ func TestContextsMadeOfAnEndedOne(t *testing.T) {
 	}
 	for range 20_000 {
 		parent, cancel := context.WithTimeout(t.Context(), time.Hour)
-		e := new(early)
-		e.begin(parent)
+		e := newEarly(parent, time.Now())
 		_, stop := context.WithCancel(e) // as http.Client and errgroup do
 		stop()
 		e.stop()

@@ -95,7 +95,7 @@ func (m *message) readHTTP() bool {
 		case httpHeaders:
 			plain = true
 			var e entry
-			return e.read(value) && m.take(e, false)
+			return e.readPlain(value) && m.take(e, false)
 		case httpHeaderMap:
 			raw = true
 			return walk(value, func(number protowire.Number, value []byte) bool {
@@ -139,7 +139,7 @@ func (m *message) header(name string) (string, bool) {
 		var e entry
 		switch number {
 		case httpHeaders:
-			if e.read(value) && strings.EqualFold(e.key, name) {
+			if e.readPlain(value) && strings.EqualFold(e.key, name) {
 				found = e.among(found)
 			}
 		case httpHeaderMap:
@@ -152,14 +152,17 @@ func (m *message) header(name string) (string, bool) {
 		}
 		return true
 	})
-	if len(found) == 0 {
+	switch len(found) {
+	case 0:
 		return "", false
+	case 1:
+		return found[0].value, true
 	}
-	joined := found[0].value
-	for _, e := range found[1:] {
-		joined += "," + e.value
+	values := make([]string, len(found))
+	for i, e := range found {
+		values[i] = e.value
 	}
-	return joined, true
+	return strings.Join(values, ","), true
 }
 
 // readExtensions reads context_extensions, which few routes have.
@@ -170,7 +173,7 @@ func (m *message) readExtensions(attributes []byte) bool {
 			return true
 		}
 		var e entry
-		if !e.read(value) {
+		if !e.readPlain(value) {
 			return false
 		}
 		if extensions == nil {
@@ -186,17 +189,25 @@ func (m *message) readExtensions(attributes []byte) bool {
 // entry is a HeaderValue, or an entry of a map of texts.
 type entry struct{ key, value string }
 
-// read reads one; a raw value that is there counts before the other.
-func (e *entry) read(from []byte) bool {
+// readPlain reads an entry of a map.
+func (e *entry) readPlain(from []byte) bool {
 	*e = entry{}
-	raw := ""
-	ok := walk(from, func(number protowire.Number, value []byte) bool {
+	return walk(from, func(number protowire.Number, value []byte) bool {
 		switch number {
 		case entryKey:
 			return text(value, &e.key)
 		case entryValue:
 			return text(value, &e.value)
-		case entryRawValue:
+		}
+		return true
+	})
+}
+
+// read reads a HeaderValue, where a raw value that is there counts before the other.
+func (e *entry) read(from []byte) bool {
+	raw := ""
+	ok := e.readPlain(from) && walk(from, func(number protowire.Number, value []byte) bool {
+		if number == entryRawValue {
 			raw = view(value)
 		}
 		return true

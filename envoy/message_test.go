@@ -193,6 +193,8 @@ func shuffled(random *rand.Rand, raw []byte, depth int) []byte {
 			one = nil
 		case 2:
 			one = protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), 7)
+		case 3:
+			fields = append(fields, protowire.AppendBytes(protowire.AppendTag(nil, number+1, protowire.BytesType), []byte("x")))
 		}
 		fields = append(fields, one)
 		rest = rest[n:]

@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"encoding/json"
+	"errors"
 	"iter"
 	"maps"
 	"math"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -48,11 +50,27 @@ const (
 func respond(d *authz.Decision, room []byte) ([]byte, error) {
 	switch d.Reason.Outcome() {
 	case authz.Allow:
+		if !isText(d) {
+			return nil, errNoText
+		}
 		return appendAllow(room, d), nil
 	case authz.Serve:
 		return proto.MarshalOptions{}.MarshalAppend(room, serve(d))
 	}
 	return proto.MarshalOptions{}.MarshalAppend(room, deny(d))
+}
+
+// errNoText: Envoy could not read the answer, which failure_mode_allow lets pass (E-06).
+var errNoText = errors.New("a header of the answer is no UTF-8")
+
+// isText says whether the headers can be written, as the generated code does.
+func isText(d *authz.Decision) bool {
+	for _, h := range d.Set {
+		if !utf8.ValidString(h.Name) || !utf8.ValidString(h.Value) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(d.Remove, func(name string) bool { return !utf8.ValidString(name) })
 }
 
 // appendAllow writes the fields in the order of their numbers, as the generated code

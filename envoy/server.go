@@ -72,11 +72,11 @@ func (s *Server) Check(ctx context.Context, check *authv3.CheckRequest) (*authv3
 	return response, proto.Unmarshal(answer, response)
 }
 
-// check is one Check while it is decided, in one piece of memory.
+// check is one Check while it is decided, in one piece of memory. Its context is
+// apart: a call that goes on after the Check holds that, and must not hold the rest.
 type check struct {
 	message
 	decision authz.Decision
-	early    early
 }
 
 // Answer appends to room the CheckResponse that answers a CheckRequest, both as bytes
@@ -136,9 +136,9 @@ func (s *Server) decide(ctx context.Context, c *check, began time.Time) {
 		c.decision = denied(authz.Unavailable, errors.New("no configuration in use yet"))
 		return
 	}
-	c.early.begin(ctx, began)
-	defer c.early.stop()
-	c.decision = (*policy).Decide(&c.early, &c.request)
+	early := newEarly(ctx, began)
+	defer early.stop()
+	c.decision = (*policy).Decide(early, &c.request)
 }
 
 // panicked makes a deny of a panic. What it panicked with may hold a token, and is

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -260,6 +261,7 @@ func (v *Validator) verify(ctx context.Context, d digest, jws *strictjws.JWS, un
 // were good before go first. Whoever cannot wait leaves; the call goes on under
 // its own deadline and fills the cache for the next try (I-24, E-08).
 func (v *Validator) ask(ctx context.Context, d digest, token string, seenGood bool) (*Token, error) {
+	token = strings.Clone(token) // the call may outlive the request that the token is a piece of
 	answers := v.flights.DoChan(string(d[:]), func() (any, error) {
 		if t, err := v.answered(d); t != nil || err != nil {
 			return t, err

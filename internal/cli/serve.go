@@ -136,7 +136,7 @@ func (s *server) limitMemory(cfg *config.Config) {
 	limit, from, err := memory.SetLimit(cfg.Server.MemoryLimit, os.LookupEnv)
 	switch {
 	case err != nil:
-		s.log.Warn("no memory limit is set", "error", err)
+		s.log.Warn("the memory limit stays as it was", "error", err)
 	case limit != memory.Unlimited:
 		s.log.Info("memory limit", "bytes", limit, "from", from)
 	}

@@ -68,6 +68,9 @@ func TestTheHeapGrowsByWhatIsAllowed(t *testing.T) {
 	runtime.KeepAlive(alive)
 	settles(t, 300, 3200)
 	stop()
+	if got := gogc(); got != 100 {
+		t.Errorf("got %d after stop, want the 100 of before", got)
+	}
 	runtime.GC() // whoever is told of it, is told for the last time
 	time.Sleep(50 * time.Millisecond)
 	debug.SetGCPercent(77)

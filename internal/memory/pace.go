@@ -21,12 +21,17 @@ const (
 )
 
 // Pace sets, after each collection, how far the heap may grow until the next, in
-// place of GOGC. The memory limit goes before it. It lasts until stop.
+// place of GOGC. The memory limit goes before it. It lasts until stop, which puts
+// back what was in force.
 func Pace() (stop func()) {
 	p := new(pacer)
+	before := debug.SetGCPercent(100 * Headroom / leastLive)
 	p.adjust()
 	p.arm()
-	return func() { p.stopped.Store(true) }
+	return func() {
+		p.stopped.Store(true)
+		debug.SetGCPercent(before)
+	}
 }
 
 type pacer struct{ stopped atomic.Bool }
