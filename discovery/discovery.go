@@ -242,7 +242,9 @@ func (i *Issuer) Key(ctx context.Context, keyID, alg string) (Key, error) {
 	select {
 	case <-ctx.Done():
 		return Key{}, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	case result := <-i.fetches.DoChan("unknown", i.fetchUnknown):
+	case result := <-i.fetches.DoChan("unknown", func() (any, error) {
+		return i.fetchUnknown(context.WithoutCancel(ctx)) // it is there for all who wait, not for the first only
+	}):
 		if result.Err != nil {
 			return Key{}, fmt.Errorf("%w: %w", ErrUnavailable, result.Err)
 		}
@@ -309,13 +311,13 @@ func (i *Issuer) current() (*keySet, error) {
 // fetchUnknown fetches the keys, unless unknown key IDs had that done too often
 // of late (J-27, L-05). Then the keys in use decide, if the last fetch brought
 // them: while they cannot be fetched, nobody can tell a new key from none.
-func (i *Issuer) fetchUnknown() (any, error) {
+func (i *Issuer) fetchUnknown(ctx context.Context) (any, error) {
 	if !i.unknown.AllowN(i.now(), 1) {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		return nil, i.problems["keys"]
 	}
-	_, err := i.refreshKeys(context.Background())
+	_, err := i.refreshKeys(ctx)
 	return nil, err
 }
 

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/bearergate/bearergate/authz"
 )
 
 // The answer leaves this long before the deadline that Envoy set, a tenth of
@@ -27,6 +29,7 @@ var ended = func() <-chan struct{} {
 type early struct {
 	context.Context
 
+	request  atomic.Pointer[authz.Request] // for [RequestOf]; nil once the Check has ended
 	deadline time.Time
 	once     sync.Once
 	stopped  atomic.Bool
@@ -34,9 +37,10 @@ type early struct {
 	cancel   context.CancelFunc
 }
 
-// newEarly makes one of ctx, for a Check that began then.
-func newEarly(ctx context.Context, began time.Time) *early {
+// newEarly makes one of ctx, for a Check of that request that began then.
+func newEarly(ctx context.Context, began time.Time, request *authz.Request) *early {
 	e := &early{Context: ctx, deadline: began.Add(longestCheck)}
+	e.request.Store(request)
 	if deadline, ok := ctx.Deadline(); ok {
 		margin := min(max(deadline.Sub(began)/10, leastMargin), mostMargin)
 		e.deadline = earlier(e.deadline, deadline.Add(-margin))
@@ -49,6 +53,26 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
+}
+
+// requestKey is what [RequestOf] asks a context for.
+type requestKey struct{}
+
+// RequestOf returns the request that is decided in ctx, so that an Observer that is
+// told of the start of a Check can read its headers; nil where none is decided. The
+// texts of the request are good for as long as the Check lasts.
+func RequestOf(ctx context.Context) *authz.Request {
+	r, _ := ctx.Value(requestKey{}).(*authz.Request)
+	return r
+}
+
+// Value implements context.Context. The request is here already: a context of its own
+// for it would cost an allocation at every Check.
+func (e *early) Value(key any) any {
+	if key == (requestKey{}) {
+		return e.request.Load()
+	}
+	return e.Context.Value(key)
 }
 
 // Deadline implements context.Context.
@@ -80,6 +104,7 @@ func (e *early) Err() error {
 // stop ends the timer, if there is one, and there will be none any more.
 func (e *early) stop() {
 	e.stopped.Store(true)
+	e.request.Store(nil)
 	e.once.Do(func() {})
 	if e.cancel != nil {
 		e.cancel()

@@ -18,7 +18,7 @@ import (
 func TestAnEndedContextSaysWhy(t *testing.T) {
 	parent, cancel := context.WithTimeout(t.Context(), time.Hour)
 	defer cancel()
-	e := newEarly(parent, time.Now())
+	e := newEarly(parent, time.Now(), nil)
 	done := e.Done()
 	e.stop()
 	select {
@@ -45,7 +45,7 @@ func TestContextsMadeOfAnEndedOne(t *testing.T) {
 	}
 	for range 20_000 {
 		parent, cancel := context.WithTimeout(t.Context(), time.Hour)
-		e := newEarly(parent, time.Now())
+		e := newEarly(parent, time.Now(), nil)
 		_, stop := context.WithCancel(e) // as http.Client and errgroup do
 		stop()
 		e.stop()

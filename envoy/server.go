@@ -31,7 +31,8 @@ type Event struct {
 }
 
 // Observer is told of decisions; the zero Observer is told nothing. Its functions must
-// not block, and must be safe for concurrent use.
+// not block, and must be safe for concurrent use. [RequestOf] tells of what a decision
+// begins.
 type Observer = observe.Observer[Event]
 
 // Policy decides requests; *authz.Policy is one.
@@ -95,8 +96,10 @@ func (s *Server) Answer(ctx context.Context, request, room []byte) (response []b
 	if err := c.parse(); err != nil {
 		return nil, err
 	}
-	ctx = s.events.Start(ctx, OperationCheck)
-	s.decide(ctx, c, began)
+	early := newEarly(ctx, began, &c.request)
+	defer early.stop()
+	ctx = s.events.Start(early, OperationCheck)
+	s.decide(ctx, c)
 	s.tell(ctx, &c.request, &c.decision, time.Since(began))
 	return s.answer(&c.decision, room), nil
 }
@@ -125,7 +128,7 @@ func (s *Server) tell(ctx context.Context, r *authz.Request, d *authz.Decision, 
 	s.record(ctx, r, d, took)
 }
 
-func (s *Server) decide(ctx context.Context, c *check, began time.Time) {
+func (s *Server) decide(ctx context.Context, c *check) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.decision = s.panicked(p)
@@ -136,9 +139,7 @@ func (s *Server) decide(ctx context.Context, c *check, began time.Time) {
 		c.decision = denied(authz.Unavailable, errors.New("no configuration in use yet"))
 		return
 	}
-	early := newEarly(ctx, began)
-	defer early.stop()
-	c.decision = (*policy).Decide(early, &c.request)
+	c.decision = (*policy).Decide(ctx, &c.request)
 }
 
 // panicked makes a deny of a panic. What it panicked with may hold a token, and is

@@ -250,11 +250,25 @@ func (v *Validator) verify(ctx context.Context, d digest, jws *strictjws.JWS, un
 	if unreadable != nil {
 		return nil, walk.From(ctx).Err(room, "header", jwsError(unreadable))
 	}
+	ctx = v.events.Start(ctx, OperationVerify)
 	genuine, err := v.verifier.verify(ctx, jws)
+	v.events.End(ctx, Event{Operation: OperationVerify, Issuer: v.cfg.Issuer, Result: verifiedAs(err)})
 	if err == nil && v.cache != nil {
 		v.cache.add(d, genuine.token, genuine.thumbprint, v.now())
 	}
 	return genuine.token, err
+}
+
+// verifiedAs is the result of a verification: an error is the issuer's, whose keys
+// cannot be had, and not the token's.
+func verifiedAs(err error) string {
+	switch {
+	case err == nil:
+		return "verified"
+	case errors.Is(err, ErrUnavailable):
+		return resultError
+	}
+	return "refused"
 }
 
 // ask has one call made for all who want to know of the same token; tokens that

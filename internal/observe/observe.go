@@ -16,6 +16,49 @@ type Observer[E any] struct {
 	Ended func(ctx context.Context, event E)
 }
 
+// All returns an Observer that tells each of all: that an operation begins in their
+// order, each with the context that those before it made, and how it ended in the
+// reverse. Who was told nothing of the start may still be told of the end.
+func All[E any](all ...Observer[E]) Observer[E] {
+	var told Observer[E]
+	for _, o := range all {
+		told = Observer[E]{Started: startBoth(told.Started, o.Started), Ended: endBoth(o.Ended, told.Ended)}
+	}
+	return told
+}
+
+// started and ended are the functions of an Observer.
+type (
+	started      = func(ctx context.Context, operation string) context.Context
+	ended[E any] = func(ctx context.Context, event E)
+)
+
+// startBoth costs nothing where only one wants to know.
+func startBoth(first, second started) started {
+	if first == nil {
+		return second
+	}
+	if second == nil {
+		return first
+	}
+	return func(ctx context.Context, operation string) context.Context {
+		return second(first(ctx, operation), operation)
+	}
+}
+
+func endBoth[E any](first, second ended[E]) ended[E] {
+	if first == nil {
+		return second
+	}
+	if second == nil {
+		return first
+	}
+	return func(ctx context.Context, event E) {
+		first(ctx, event)
+		second(ctx, event)
+	}
+}
+
 // Start tells that an operation begins.
 func (o Observer[E]) Start(ctx context.Context, operation string) context.Context {
 	if o.Started == nil {
