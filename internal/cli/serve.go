@@ -21,6 +21,7 @@ import (
 	"github.com/bearergate/bearergate/internal/memory"
 	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/service"
+	"github.com/bearergate/bearergate/internal/telemetry"
 )
 
 func (p program) serveCommand() *cobra.Command {
@@ -62,8 +63,8 @@ func (p program) serve(ctx context.Context, path string, reload <-chan os.Signal
 	if err != nil {
 		return hinted(err, path)
 	}
-	s := p.newServer(cfg)
-	defer s.service.Close()
+	s := p.newServer(ctx, cfg)
+	defer s.close(ctx)
 	if os.Getenv("GOGC") == "" {
 		defer memory.Pace()()
 	}
@@ -89,17 +90,32 @@ type server struct {
 	logging logSettings
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	traces  *telemetry.Traces
+	push    *telemetry.Push
 	service *service.Service
 	checks  *envoy.GRPC
 }
 
 // newServer returns a server that logs and counts, and decides nothing yet.
-func (p program) newServer(cfg *config.Config) *server {
+func (p program) newServer(ctx context.Context, cfg *config.Config) *server {
 	s := &server{build: p.build, started: cfg, metrics: metrics.New(p.build.Version, p.build.Commit)}
 	s.logging.set(cfg.Log)
 	s.log = s.logging.logger(p.stderr)
-	s.service = service.New(s.log, s.metrics)
+	export := telemetry.ExportOptions{Version: p.build.Version, Log: s.log}
+	s.traces = telemetry.StartTraces(ctx, export)
+	s.service = service.New(s.log, s.metrics, service.Observers{
+		Checks: s.traces.Checks(), Discovery: s.traces.Discovery(), Validation: s.traces.Validation(),
+		Transport: s.traces.Transport,
+	})
+	s.push = telemetry.StartPush(ctx, export, s.metrics.Gatherer(s.service))
 	return s
+}
+
+// close ends the service, and then has what was told of it sent.
+func (s *server) close(ctx context.Context) {
+	s.service.Close()
+	s.traces.Close(ctx)
+	s.push.Close(ctx)
 }
 
 // prepare puts the configuration in force, so that the first Check that comes

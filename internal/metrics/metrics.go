@@ -10,10 +10,12 @@ import (
 	"context"
 	"net/http"
 	"runtime"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
@@ -38,6 +40,9 @@ type Metrics struct {
 	ready             *prometheus.GaugeVec
 	reloads           *prometheus.CounterVec
 	pending           prometheus.Gauge
+
+	gathering sync.Mutex
+	entries   *prometheus.GaugeVec
 }
 
 // New returns metrics that show version and commit.
@@ -66,6 +71,7 @@ func New(version, commit string) *Metrics {
 		reloads: r.counter("config_reloads_total",
 			"Reloads of the configuration.", "result"),
 		pending: r.gauge("config_pending", "1 while a new configuration waits for an issuer.").WithLabelValues(),
+		entries: r.gauge("cache_entries", "Entries in the caches.", "cache"),
 	}
 	m.prepareChecks()
 	m.prepareLookups()
@@ -214,19 +220,29 @@ type State interface {
 
 // Handler serves the metrics, with the readiness and cache sizes of state.
 func (m *Metrics) Handler(state State) http.Handler {
-	entries := m.registry.gauge("cache_entries", "Entries in the caches.", "cache")
-	serve := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		entries.Reset()
-		for cache, n := range state.Entries() {
-			entries.WithLabelValues(cache).Set(float64(n))
-		}
-		for issuer, err := range state.Issuers() {
-			m.ready.WithLabelValues(issuer).Set(number(err == nil))
-		}
-		m.pending.Set(number(state.Pending() != nil))
-		serve.ServeHTTP(w, r)
+	return promhttp.HandlerFor(m.Gatherer(state), promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// Gatherer returns what Handler serves, for whoever sends it elsewhere.
+func (m *Metrics) Gatherer(state State) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		m.gathering.Lock() // or one would read what another is about to fill in
+		defer m.gathering.Unlock()
+		m.ask(state)
+		return m.registry.Gather()
 	})
+}
+
+// ask fills in what nobody tells of as it changes.
+func (m *Metrics) ask(state State) {
+	m.entries.Reset()
+	for cache, n := range state.Entries() {
+		m.entries.WithLabelValues(cache).Set(float64(n))
+	}
+	for issuer, err := range state.Issuers() {
+		m.ready.WithLabelValues(issuer).Set(number(err == nil))
+	}
+	m.pending.Set(number(state.Pending() != nil))
 }
 
 func number(b bool) float64 {

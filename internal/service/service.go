@@ -27,6 +27,7 @@ const retireAfter = 30 * time.Second
 type Service struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
+	told    Observers
 	checks  *envoy.Server
 	slots   validation.Slots // of all issuers, those of a reload too
 
@@ -40,11 +41,15 @@ type Service struct {
 	retired sync.WaitGroup
 }
 
-// New returns a service that denies everything until [Service.Apply].
-func New(log *slog.Logger, m *metrics.Metrics) *Service {
+// New returns a service that denies everything until [Service.Apply]. Besides the
+// metrics, it tells also of what it does.
+func New(log *slog.Logger, m *metrics.Metrics, also ...Observers) *Service {
+	told := together(append(also, Observers{
+		Checks: m.Checks(), Discovery: m.Discovery(), Validation: m.Validation(),
+	}))
 	return &Service{
-		log: log, metrics: m, checks: envoy.NewServer(m.Checks(), log), slots: validation.NewSlots(),
-		closing: make(chan struct{}),
+		log: log, metrics: m, told: told, checks: envoy.NewServer(told.Checks, log),
+		slots: validation.NewSlots(), closing: make(chan struct{}),
 	}
 }
 

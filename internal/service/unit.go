@@ -44,14 +44,17 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
+	if s.told.Transport != nil {
+		u.client.Transport = s.told.Transport(u.client.Transport)
+	}
 	u.server, err = discovery.New(u.discovery, discovery.Options{
-		Client: u.client, Log: log, Events: s.metrics.Discovery(),
+		Client: u.client, Log: log, Events: s.told.Discovery,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
 	u.issuer, err = validation.NewValidator(u.validation, validation.Options{
-		Source: u.server, Client: u.client, Log: log, Events: s.metrics.Validation(), Slots: s.slots,
+		Source: u.server, Client: u.client, Log: log, Events: s.told.Validation, Slots: s.slots,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)

@@ -1,0 +1,36 @@
+package service
+
+import (
+	"net/http"
+
+	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// Observers are told what the rooms do; the zero Observers are told nothing. The
+// service does not know what is made of it.
+type Observers struct {
+	Checks     envoy.Observer
+	Discovery  discovery.Observer
+	Validation validation.Observer
+
+	// Transport stands around that of the calls to the authorization servers; nil:
+	// nothing does.
+	Transport func(http.RoundTripper) http.RoundTripper
+}
+
+// together tells each of all.
+func together(all []Observers) Observers {
+	var told Observers
+	for _, o := range all {
+		told.Checks = observe.All(told.Checks, o.Checks)
+		told.Discovery = observe.All(told.Discovery, o.Discovery)
+		told.Validation = observe.All(told.Validation, o.Validation)
+		if o.Transport != nil {
+			told.Transport = o.Transport
+		}
+	}
+	return told
+}
