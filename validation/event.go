@@ -11,7 +11,7 @@ const (
 	OperationCache         = "cache"         // a look-up
 	OperationIntrospection = "introspection" // a call
 	OperationBreaker       = "breaker"       // the endpoint went down or came up
-	OperationVerify        = "jwt.verify"    // of a JWT that the cache does not know, by the issuer's keys
+	OperationVerify        = "jwt.verify"    // of a JWT that is not cached; its Result: verified, refused or error
 )
 
 // Event is what a Validator did, without the token that it did it for: everything in
@@ -20,7 +20,7 @@ type Event struct {
 	Operation string
 	Issuer    string
 	Cache     string        // of a look-up: jwt, introspection or negative
-	Result    string        // of a look-up: hit, miss or stale; of a call: active, inactive, rejected or error; of a verification: verified, refused or error
+	Result    string        // of a look-up: hit, miss or stale; of a call: active, inactive, rejected or error
 	Took      time.Duration // of a call
 	Down      bool          // of the breaker: calls are refused, but for probes
 }

@@ -39,7 +39,7 @@ func TestAllAreTold(t *testing.T) {
 	var told []string
 	tells := func(name string) observe.Observer[string] {
 		return observe.Observer[string]{
-			Started: func(ctx context.Context, operation string) context.Context {
+			Started: func(ctx context.Context, _ string) context.Context {
 				before, _ := ctx.Value(key{}).(string)
 				told = append(told, name+" start after "+before)
 				return context.WithValue(ctx, key{}, before+name)

@@ -65,7 +65,8 @@ func StartTraces(ctx context.Context, o ExportOptions) *Traces {
 		sdktrace.WithBatcher(exporter), // which drops what its queue has no room for, and never waits
 		sdktrace.WithResource(whoSends(ctx, o)),
 	)
-	return &Traces{provider, provider.Tracer("github.com/bearergate/bearergate", trace.WithInstrumentationVersion(o.Version))}
+	tracer := provider.Tracer("github.com/bearergate/bearergate", trace.WithInstrumentationVersion(o.Version))
+	return &Traces{provider, tracer}
 }
 
 // Close sends what is left, but waits for that no longer than [flushTimeout].

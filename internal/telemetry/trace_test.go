@@ -169,7 +169,7 @@ func TestReceiverThatIsDown(t *testing.T) {
 			for range 100 {
 				began := time.Now()
 				for range 10 {
-					checkOnce(t, checks, t.Context(), nil)
+					checkOnce(t.Context(), t, checks, nil)
 				}
 				if took := time.Since(began); took > time.Second {
 					t.Fatalf("ten Checks took %s", took)
@@ -206,7 +206,7 @@ func recorded(options ...sdktrace.TracerProviderOption) (*Traces, *tracetest.Spa
 	return &Traces{provider, provider.Tracer("test")}, spans
 }
 
-func checkOnce(t *testing.T, s *envoy.Server, ctx context.Context, headers map[string]string) {
+func checkOnce(ctx context.Context, t *testing.T, s *envoy.Server, headers map[string]string) {
 	t.Helper()
 	_, err := s.Check(ctx, &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
 		Http: &authv3.AttributeContext_HttpRequest{
@@ -253,7 +253,7 @@ func TestCheckJoinsTheTraceOfTheRequest(t *testing.T) {
 			if tc.request != "" {
 				headers["traceparent"] = tc.request
 			}
-			checkOnce(t, server(traces, authz.Decision{Reason: authz.Allowed}), ctx, headers)
+			checkOnce(ctx, t, server(traces, authz.Decision{Reason: authz.Allowed}), headers)
 			got := spans.Ended()
 			if len(got) != tc.spans {
 				t.Fatalf("got %d spans, want %d", len(got), tc.spans)
@@ -271,10 +271,10 @@ func TestCheckJoinsTheTraceOfTheRequest(t *testing.T) {
 func TestSpanOfACheckHasTheMembersOfTheDecisionLog(t *testing.T) {
 	long := strings.Repeat("€", 400)
 	traces, spans := recorded()
-	checkOnce(t, server(traces, authz.Decision{
+	checkOnce(t.Context(), t, server(traces, authz.Decision{
 		Reason: authz.InsufficientScope, Rule: "orders", Issuer: "https://auth.example.com",
 		Token: &validation.Token{Subject: "alice", ClientID: "app" + long, Issuer: "https://auth.example.com"},
-	}), t.Context(), map[string]string{"authorization": "Bearer verysecret", "x-request-id": "17"})
+	}), map[string]string{"authorization": "Bearer verysecret", "x-request-id": "17"})
 	got := map[string]string{}
 	for _, span := range spans.Ended() {
 		for _, a := range span.Attributes() {
@@ -316,7 +316,7 @@ func TestCallsCarryTheTraceparentAndNothingElse(t *testing.T) {
 	var asked context.Context
 	s := envoy.NewServer(traces.Checks(), slog.New(slog.DiscardHandler))
 	s.Use(deciding(func(ctx context.Context) { asked = traces.Validation().Start(ctx, validation.OperationIntrospection) }))
-	checkOnce(t, s, t.Context(), map[string]string{
+	checkOnce(t.Context(), t, s, map[string]string{
 		"traceparent": "00-" + mine + "-" + clients + "-01", "tracestate": "client=chosen", "baggage": "a=b",
 	})
 	for _, ctx := range []context.Context{context.WithoutCancel(asked), t.Context()} {
@@ -443,7 +443,7 @@ func TestChildren(t *testing.T) {
 		if tc.token != "" {
 			headers["authorization"] = "Bearer " + tc.token
 		}
-		checkOnce(t, svc.Checks(), t.Context(), headers)
+		checkOnce(t.Context(), t, svc.Checks(), headers)
 		if diff := cmp.Diff(tc.want, tree(spans.Ended())); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}

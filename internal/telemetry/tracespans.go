@@ -177,7 +177,9 @@ func current(ctx context.Context, operation string) trace.Span {
 // has the trace recorded. A request that has none is in the trace that Envoy began.
 func joined(ctx context.Context) context.Context {
 	var w3c propagation.TraceContext
-	call := w3c.Extract(ctx, carrier(func(name string) string { return only(metadata.ValueFromIncomingContext(ctx, name)) }))
+	call := w3c.Extract(ctx, carrier(func(name string) string {
+		return only(metadata.ValueFromIncomingContext(ctx, name))
+	}))
 	r := envoy.RequestOf(ctx)
 	if r == nil || r.Header == nil {
 		return call

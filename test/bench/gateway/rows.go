@@ -82,6 +82,7 @@ func rows() []row {
 			name: "patterns-as-they-are", title: "Bearergate as shipped, allowed_headers without ignore_case",
 			asks: askBearergate, filter: set("allowed_headers", map[string]any{"patterns": []any{
 				map[string]any{"exact": "authorization"}, map[string]any{"exact": "x-request-id"},
+				map[string]any{"exact": "traceparent"}, map[string]any{"exact": "tracestate"},
 				map[string]any{"prefix": "mcp-"},
 			}}),
 		},
