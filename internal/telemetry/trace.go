@@ -41,6 +41,7 @@ type ExportOptions struct {
 type Traces struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
+	asCheck  []trace.SpanStartOption // made once: most Checks of a sampled service have no span that is kept
 }
 
 // StartTraces returns what OTEL_TRACES_EXPORTER and its relatives ask for, nil when
@@ -66,7 +67,13 @@ func StartTraces(ctx context.Context, o ExportOptions) *Traces {
 		sdktrace.WithResource(whoSends(ctx, o)),
 	)
 	tracer := provider.Tracer("github.com/bearergate/bearergate", trace.WithInstrumentationVersion(o.Version))
-	return &Traces{provider, tracer}
+	return newTraces(provider, tracer)
+}
+
+func newTraces(provider *sdktrace.TracerProvider, tracer trace.Tracer) *Traces {
+	return &Traces{provider, tracer, []trace.SpanStartOption{
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(keyCache.String("none")),
+	}}
 }
 
 // Close sends what is left, but waits for that no longer than [flushTimeout].

@@ -203,7 +203,7 @@ func server(t *Traces, d authz.Decision) *envoy.Server {
 func recorded(options ...sdktrace.TracerProviderOption) (*Traces, *tracetest.SpanRecorder) {
 	spans := tracetest.NewSpanRecorder()
 	provider := sdktrace.NewTracerProvider(append(options, sdktrace.WithSpanProcessor(spans))...)
-	return &Traces{provider, provider.Tracer("test")}, spans
+	return newTraces(provider, provider.Tracer("test")), spans
 }
 
 func checkOnce(ctx context.Context, t *testing.T, s *envoy.Server, headers map[string]string) {

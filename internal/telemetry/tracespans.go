@@ -45,8 +45,7 @@ func (t *Traces) Checks() envoy.Observer {
 }
 
 func (t *Traces) startCheck(ctx context.Context, operation string) context.Context {
-	ctx, _ = t.tracer.Start(joined(ctx), operation,
-		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(keyCache.String("none")))
+	ctx, _ = t.tracer.Start(joined(ctx), operation, t.asCheck...)
 	return ctx
 }
 

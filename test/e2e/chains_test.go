@@ -38,6 +38,8 @@ func TestEveryBootstrapIsValid(t *testing.T) {
 			"validate_mutations: true":      "filters.http.ext_authz.v3.ExtAuthz\n",
 			"allowed_headers:":              "filters.http.ext_authz.v3.ExtAuthz\n",
 			"disallow_is_error: true":       "decoder_header_mutation_rules:",
+			"{exact: traceparent,":          "allowed_headers:",
+			"{exact: tracestate,":           "allowed_headers:",
 		} {
 			if got, want := strings.Count(file, setting), strings.Count(file, where); got != want {
 				t.Errorf("%s: got %d times %q, want %d, as often as %q", name, got, setting, want, where)
