@@ -110,7 +110,7 @@ func (e *evaluation) checkAuthTime() *refusal {
 		return nil
 	}
 	at := e.token.AuthTime
-	age := time.Since(at)
+	age := e.policy.now().Sub(at)
 	ok := !at.IsZero() && age <= e.rule.MaxAge && age >= -e.policy.issuers[e.issuer].ClockSkew
 	return e.check("auth_time", ok, InsufficientAuthentication, errAuthTime, func() (string, string) {
 		got := "none"

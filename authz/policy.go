@@ -7,6 +7,7 @@ package authz
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
@@ -29,6 +30,8 @@ type Policy struct {
 	slashes      bool // an encoded slash stands for itself
 	matchesHosts bool
 	introspects  bool // some issuer's tokens may be opaque
+
+	now func() time.Time // that max_age goes by
 }
 
 // New returns the policy that c describes, for tokens of the issuers in the set. A
@@ -39,9 +42,13 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.tokens = tokens
+	p.tokens, p.now = tokens, time.Now
 	return p, nil
 }
+
+// SetClock has the policy go by another clock than [time.Now]. It is called before
+// the first Decide.
+func (p *Policy) SetClock(now func() time.Time) { p.now = now }
 
 // Decide says whether r may pass, with the headers to change if it may and the
 // challenge if not. It may ask the authorization server about the token, and waits

@@ -116,6 +116,8 @@ type Issuer struct {
 	events Observer
 	now    func() time.Time
 
+	connect func(ctx context.Context, url string) error
+
 	metadata atomic.Pointer[Metadata]
 	keys     atomic.Pointer[keySet]
 	reached  atomic.Bool // the configured introspection endpoint, once
@@ -134,6 +136,9 @@ type Options struct {
 	Log    *slog.Logger
 	Events Observer
 	Now    func() time.Time // nil: time.Now
+
+	// Reach says whether the host of a URL can be connected to; nil: by trying.
+	Reach func(ctx context.Context, url string) error
 }
 
 // New returns an Issuer that fetches nothing before [Issuer.Run].
@@ -142,12 +147,15 @@ func New(cfg Config, o Options) (*Issuer, error) {
 		return nil, err
 	}
 	s := &Issuer{
-		cfg: cfg, client: o.Client, log: o.Log, events: o.Events, now: o.Now,
+		cfg: cfg, client: o.Client, log: o.Log, events: o.Events, now: o.Now, connect: o.Reach,
 		newURI: make(chan struct{}, 1), problems: map[string]error{},
 		unknown: rate.NewLimiter(rate.Every(cfg.MinRefreshInterval), unknownBurst),
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if s.connect == nil {
+		s.connect = safehttp.Reach
 	}
 	if cfg.JWKSURI != "" {
 		s.newURI <- struct{}{} // keys need not wait for the metadata

@@ -46,7 +46,7 @@ func (i *Issuer) reach(ctx context.Context) {
 	done, cancel := context.WithCancel(ctx)
 	defer cancel()
 	repeat(done, nil, func(ctx context.Context) (time.Duration, error) {
-		err := safehttp.Reach(ctx, i.cfg.IntrospectionEndpoint)
+		err := i.connect(ctx, i.cfg.IntrospectionEndpoint)
 		if err != nil && ctx.Err() != nil {
 			return 0, err // stopped, not failed
 		}

@@ -35,8 +35,11 @@ func failed(err error) error {
 	return failure{err}
 }
 
-// errDenied is the verdict of explain, which is no failure.
-var errDenied = errors.New("denied")
+// The verdicts of explain and test, which the commands have told already.
+var (
+	errDenied      = errors.New("denied")
+	errTestsFailed = errors.New("policy tests failed")
+)
 
 // Run executes the command that args name, and returns its exit status. When ctx
 // ends, serve and demo drain, and end.
@@ -49,6 +52,8 @@ func Run(ctx context.Context, build Build, args []string, stdout, stderr io.Writ
 		return exitOK
 	case errors.Is(err, errDenied):
 		return exitDenied
+	case errors.Is(err, errTestsFailed):
+		return exitFailure
 	}
 	fmt.Fprintln(stderr, err)
 	if errors.As(err, new(failure)) {
@@ -76,6 +81,7 @@ func (p program) root() *cobra.Command {
 		p.serveCommand(),
 		p.validateCommand(),
 		p.explainCommand(),
+		p.testCommand(),
 		p.demoCommand(),
 		p.schemaCommand(),
 		p.healthCommand(),

@@ -27,7 +27,7 @@ func (c *Config) settle() error {
 	c.assemble()
 	errs = append(errs,
 		c.checkServer(), field.Under("log", field.Check(c.Log)), c.checkIssuers(), c.checkCache(),
-		c.Server.Envoy.Validate(), c.rename(c.Authz.Validate()), c.checkFiles())
+		c.Server.Envoy.Validate(), c.rename(c.Authz.Validate()))
 	return errors.Join(errs...)
 }
 

@@ -5,9 +5,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
@@ -88,14 +90,39 @@ func Read(path string) ([]byte, error) {
 // Parse is [Load] for content that was read before: whoever compared it has
 // these very bytes used, whatever became of the file since.
 func Parse(path string, content []byte, lookup func(string) (string, bool)) (*Config, error) {
+	return parse(path, content, lookup, false)
+}
+
+// ParsePolicy is [Parse] for those who look at the policy only, on a machine that
+// has neither secrets nor certificates: the files that the configuration names need
+// not be there, and neither need the environment variables in a secret or in the
+// name of a file.
+func ParsePolicy(path string, content []byte, lookup func(string) (string, bool)) (*Config, error) {
+	return parse(path, content, lookup, true)
+}
+
+func parse(path string, content []byte, lookup func(string) (string, bool), policyOnly bool) (*Config, error) {
 	file, err := strictfile.Read(path, content)
 	if err != nil {
 		return nil, err
 	}
+	if policyOnly {
+		file.Spare(ofMachine)
+	}
 	c := new(Config)
 	file.Decode(c, lookup)
-	if err := file.Mistakes(c.settle()); err != nil {
+	err = c.settle()
+	if !policyOnly {
+		err = errors.Join(err, c.checkFiles())
+	}
+	if err := file.Mistakes(err); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// ofMachine says of a key whether its value is a secret or the name of a file: what
+// belongs to the machine that serves, and decides nothing about requests.
+func ofMachine(path string) bool {
+	return strings.HasSuffix(path, "_file") || strings.HasSuffix(path, ".client_secret")
 }

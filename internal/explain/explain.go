@@ -28,6 +28,8 @@ type Request struct {
 	Token              string // without the scheme; empty sends no Authorization
 	Rule               string // as context_extensions would name it; empty matches
 
+	Extensions map[string]string // other context_extensions
+
 	Headers map[string]string // others, by their lower-case name; Token comes before an authorization here
 
 	Issuers []string // that are configured; hints look for one like the token's
@@ -86,24 +88,33 @@ func (r Request) check() *authv3.CheckRequest {
 			},
 		},
 	}
+	attributes.ContextExtensions = maps.Clone(r.Extensions)
 	if r.Rule != "" {
-		attributes.ContextExtensions = map[string]string{"bearergate.rule": r.Rule}
+		if attributes.ContextExtensions == nil {
+			attributes.ContextExtensions = map[string]string{}
+		}
+		attributes.ContextExtensions["bearergate.rule"] = r.Rule
 	}
 	return &authv3.CheckRequest{Attributes: attributes}
 }
 
+// WriteSteps writes steps as a table for people, each line after indent.
+func WriteSteps(out io.Writer, indent string, steps []walk.Step) error {
+	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	for _, s := range steps {
+		fmt.Fprintf(table, "%s%s\t%s %s\t%s\n", indent, s.Result, s.Package, s.Name, Printable(words(s)))
+	}
+	return table.Flush()
+}
+
 // Text writes the walk for people.
 func (w *Walk) Text(out io.Writer) error {
-	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	for _, s := range w.Steps {
-		fmt.Fprintf(table, "%s\t%s %s\t%s\n", s.Result, s.Package, s.Name, printable(words(s)))
-	}
-	if err := table.Flush(); err != nil {
+	if err := WriteSteps(out, "", w.Steps); err != nil {
 		return err
 	}
 	hint := ""
 	if w.Hint != "" {
-		hint = "hint: " + printable(w.Hint) + "\n"
+		hint = "hint: " + Printable(w.Hint) + "\n"
 	}
 	_, err := fmt.Fprintf(out, "\nreason: %s\n%sresponse: %s\n", w.Reason, hint, w.Response)
 	return err
@@ -120,9 +131,9 @@ func words(s walk.Step) string {
 	return text
 }
 
-// printable quotes what a terminal might take for orders: claims of a token that
+// Printable quotes what a terminal might take for orders: claims of a token that
 // nobody has verified are among it.
-func printable(s string) string {
+func Printable(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.QuoteToASCII(s)
 	}

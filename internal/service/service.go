@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type Service struct {
 	told    Observers
 	checks  *envoy.Server
 	slots   validation.Slots // of all issuers, those of a reload too
+	inside  *Inside          // nil: the network and the time are real
 
 	mu    sync.Mutex
 	units []*unit
@@ -51,6 +53,25 @@ func New(log *slog.Logger, m *metrics.Metrics, also ...Observers) *Service {
 		log: log, metrics: m, told: told, checks: envoy.NewServer(told.Checks, log),
 		slots: validation.NewSlots(), closing: make(chan struct{}),
 	}
+}
+
+// Inside is a world within the process, for whoever tries a policy: nothing in it
+// listens or connects anywhere.
+type Inside struct {
+	// Issuers answers what is asked of the authorization servers, each by the name of
+	// its issuer. Its error is that of a server that cannot be reached.
+	Issuers func(issuer string) http.RoundTripper
+	// Reachable returns nil for an issuer that can be connected to.
+	Reachable func(issuer string) error
+
+	Now func() time.Time
+}
+
+// NewInside is [New] in such a world.
+func NewInside(world Inside, log *slog.Logger, m *metrics.Metrics) *Service {
+	s := New(log, m)
+	s.inside = &world
+	return s
 }
 
 // Apply builds what cfg says and swaps it in between two requests. Units whose
@@ -142,7 +163,19 @@ func (s *Service) policy(cfg *config.Config, units []*unit) (*authz.Policy, erro
 	if err != nil {
 		return nil, err
 	}
-	return authz.New(cfg.Authz, set)
+	policy, err := authz.New(cfg.Authz, set)
+	if now := s.now(); err == nil && now != nil {
+		policy.SetClock(now)
+	}
+	return policy, err
+}
+
+// now is the clock of the rooms; nil: time.Now.
+func (s *Service) now() func() time.Time {
+	if s.inside == nil {
+		return nil
+	}
+	return s.inside.Now
 }
 
 // retire stops units that no new request will meet, once those under way are

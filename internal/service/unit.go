@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"reflect"
 
@@ -30,37 +31,53 @@ type unit struct {
 func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	u := &unit{discovery: i.Discovery, validation: i.Validation, done: make(chan struct{})}
 	log := s.log.With("issuer", u.discovery.Issuer)
-	certificate, err := validation.ClientCertificate(u.validation, log)
-	if err != nil {
-		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
-	}
-	u.client, err = safehttp.New(safehttp.Options{
-		Timeout:           u.validation.RequestTimeout,
-		CAFile:            u.discovery.CAFile,
-		InsecureHTTP:      u.validation.InsecureHTTP,
-		ClientCertificate: certificate,
-		Log:               log,
-	})
-	if err != nil {
+	var err error
+	if u.client, err = s.client(u, log); err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
 	if s.told.Transport != nil {
 		u.client.Transport = s.told.Transport(u.client.Transport)
 	}
 	u.server, err = discovery.New(u.discovery, discovery.Options{
-		Client: u.client, Log: log, Events: s.told.Discovery,
+		Client: u.client, Log: log, Events: s.told.Discovery, Now: s.now(), Reach: s.reach(u.discovery.Issuer),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
 	u.issuer, err = validation.NewValidator(u.validation, validation.Options{
-		Source: u.server, Client: u.client, Log: log, Events: s.told.Validation, Slots: s.slots,
+		Source: u.server, Client: u.client, Log: log, Events: s.told.Validation, Now: s.now(), Slots: s.slots,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
 	u.inherit(s.units)
 	return u, nil
+}
+
+// client makes the connections of a unit.
+func (s *Service) client(u *unit, log *slog.Logger) (*http.Client, error) {
+	if s.inside != nil {
+		return &http.Client{Transport: s.inside.Issuers(u.discovery.Issuer)}, nil
+	}
+	certificate, err := validation.ClientCertificate(u.validation, log)
+	if err != nil {
+		return nil, err
+	}
+	return safehttp.New(safehttp.Options{
+		Timeout:           u.validation.RequestTimeout,
+		CAFile:            u.discovery.CAFile,
+		InsecureHTTP:      u.validation.InsecureHTTP,
+		ClientCertificate: certificate,
+		Log:               log,
+	})
+}
+
+// reach says whether an issuer can be connected to; nil: by trying.
+func (s *Service) reach(issuer string) func(context.Context, string) error {
+	if s.inside == nil {
+		return nil
+	}
+	return func(context.Context, string) error { return s.inside.Reachable(issuer) }
 }
 
 // inherit takes over what the unit of the same issuer has found out, unless

@@ -1,8 +1,10 @@
 package strictfile
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -19,6 +21,7 @@ import (
 // what it knows, so that errors show nothing else.
 type decoder struct {
 	lookup    func(string) (string, bool)
+	spare     func(path string) bool // see [File.Spare]; nil: none
 	errs      []error
 	variables map[string][]variable // used, by the path of the value
 }
@@ -42,6 +45,9 @@ func (d *decoder) value(path string, n *node, to reflect.Value) {
 	case reflect.TypeFor[bytesize.Size]():
 		d.size(path, n, to)
 		return
+	case reflect.TypeFor[time.Time]():
+		d.time(path, n, to)
+		return
 	}
 	switch to.Kind() {
 	case reflect.String:
@@ -63,6 +69,8 @@ func (d *decoder) value(path string, n *node, to reflect.Value) {
 		d.slice(path, n, to)
 	case reflect.Map:
 		d.mapping(path, n, to)
+	case reflect.Interface:
+		d.free(path, n, to)
 	default:
 		d.fail(path, "cannot be configured")
 	}
@@ -105,6 +113,76 @@ func (d *decoder) duration(path string, n *node, to reflect.Value) {
 		return
 	}
 	to.SetInt(int64(duration))
+}
+
+// time takes RFC 3339, quoted or as the dates that YAML and TOML know.
+func (d *decoder) time(path string, n *node, to reflect.Value) {
+	const want = "want a time like 2026-11-24T12:00:00Z (RFC 3339)"
+	if n.kind != text && n.kind != other {
+		d.fail(path, "got %s, %s", n.kind, want)
+		return
+	}
+	written, ok := d.expanded(path, n.text)
+	if !ok {
+		return
+	}
+	at, err := time.Parse(time.RFC3339, written)
+	if err != nil {
+		d.fail(path, "got %q, %s", n.text, want)
+		return
+	}
+	to.Set(reflect.ValueOf(at))
+}
+
+// free takes a value of any form, where nobody but the reader knows which it must
+// have: map[string]any, []any, string, json.Number, bool or nil.
+func (d *decoder) free(path string, n *node, to reflect.Value) {
+	if v := d.any(path, n); v != nil {
+		to.Set(reflect.ValueOf(v))
+	}
+}
+
+func (d *decoder) any(path string, n *node) any {
+	switch n.kind {
+	case object:
+		all := make(map[string]any, len(n.members))
+		for i := range n.members {
+			m := &n.members[i]
+			m.shown = true
+			all[m.name] = d.any(join(path, m.name), m.value)
+		}
+		return all
+	case list:
+		all := make([]any, len(n.items))
+		for i, item := range n.items {
+			all[i] = d.any(path+"["+strconv.Itoa(i)+"]", item)
+		}
+		return all
+	case text:
+		return d.expand(path, n.text)
+	case boolean:
+		return n.text == "true"
+	case integer, float:
+		return d.number(path, n)
+	case null:
+		return nil
+	}
+	d.fail(path, "got %s, want a string in quotes", n.kind)
+	return nil
+}
+
+// number wants one that JSON can say: the formats know others, such as 0x10, 1_000
+// and infinity.
+func (d *decoder) number(path string, n *node) any {
+	if i, err := strconv.ParseInt(n.text, 0, 64); err == nil {
+		return json.Number(strconv.FormatInt(i, 10))
+	}
+	f, err := strconv.ParseFloat(n.text, 64)
+	if err != nil || math.IsInf(f, 0) || math.IsNaN(f) {
+		d.fail(path, "got a number that JSON cannot say")
+		return nil
+	}
+	return json.Number(strconv.FormatFloat(f, 'g', -1, 64))
 }
 
 // size takes a string with a unit, or a number of bytes.
@@ -229,7 +307,7 @@ func (d *decoder) expand(path, s string) string {
 			s = after[1:]
 		case strings.HasPrefix(after, "{"):
 			name, rest, closed := strings.Cut(after[1:], "}")
-			value, err := d.variable(name, closed)
+			value, err := d.variable(name, closed, path)
 			if err != nil {
 				d.fail(path, "%w", err)
 			}
@@ -248,7 +326,7 @@ func (d *decoder) expand(path, s string) string {
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-func (d *decoder) variable(name string, closed bool) (string, error) {
+func (d *decoder) variable(name string, closed bool, path string) (string, error) {
 	if !closed {
 		return "", errors.New("${ without }, write $$ for a dollar sign")
 	}
@@ -256,6 +334,9 @@ func (d *decoder) variable(name string, closed bool) (string, error) {
 		return "", errors.New("what is in ${…} is not the name of an environment variable, write $$ for a dollar sign")
 	}
 	value, ok := d.lookup(name)
+	if !ok && d.spare != nil && d.spare(path) {
+		return unset, nil
+	}
 	if !ok {
 		return "", fmt.Errorf("environment variable %q is not set", name)
 	}

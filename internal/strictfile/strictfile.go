@@ -18,6 +18,7 @@ type File struct {
 	root     *node
 	excerpts *excerpts
 	decoder  decoder
+	spare    func(path string) bool
 }
 
 // Read reads content in the format that the extension of name says. The error
@@ -54,6 +55,16 @@ func read(name string, content []byte) (*node, error) {
 // variables from lookup. What it cannot read stays as it is, and is what
 // [File.Mistakes] returns.
 func (f *File) Decode(to any, lookup func(string) (string, bool)) {
-	f.decoder = decoder{lookup: lookup}
+	f.decoder = decoder{lookup: lookup, spare: f.spare}
 	f.decoder.value("", f.root, reflect.ValueOf(to).Elem())
 }
+
+// unset stands for an environment variable that is not set, where it need not be.
+const unset = "unset"
+
+// Spare has an environment variable that is missing be no mistake in the values of
+// those keys whose path it says true of. It is called before [File.Decode].
+func (f *File) Spare(spare func(path string) bool) { f.spare = spare }
+
+// Line returns the line where the key of a path stands, or the nearest part of it.
+func (f *File) Line(path string) int { return f.root.position(parsePath(path)).line }
