@@ -75,9 +75,19 @@ func (i *issuer) issue(t token, prefix string) (string, error) {
 		issued, err = i.sign(t.Break, claims)
 	}
 	if err == nil && i.active(t, claims) {
-		i.answers[issued] = claims
+		i.answers[issued] = answer(t, claims)
 	}
 	return issued, err
+}
+
+// answer is what introspection says of an active token (RFC 7662 §2.2).
+func answer(t token, claims map[string]any) map[string]any {
+	members := map[string]any{"active": true}
+	if _, given := t.Claims["token_type"]; !given {
+		members["token_type"] = "Bearer"
+	}
+	maps.Copy(members, claims)
+	return members
 }
 
 // claims are those of t, and what every token has unless t says otherwise.
@@ -144,17 +154,15 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	media, content, err := mediaJSON, any(nil), error(nil)
 	switch {
 	case r.Method == http.MethodPost:
 		return i.introspect(r, body)
 	case r.URL.String() == i.jwksURI:
-		content = jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.published.public()}}
-	default:
-		content = map[string]any{"issuer": i.name, "jwks_uri": i.jwksURI, "introspection_endpoint": i.introspection}
+		return respondJSON(r, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{i.published.public()}})
 	}
-	raw, err := json.Marshal(content)
-	return respond(r, media, raw), err
+	return respondJSON(r, map[string]any{
+		"issuer": i.name, "jwks_uri": i.jwksURI, "introspection_endpoint": i.introspection,
+	})
 }
 
 func (i *issuer) introspect(r *http.Request, body []byte) (*http.Response, error) {
@@ -162,10 +170,9 @@ func (i *issuer) introspect(r *http.Request, body []byte) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	members := map[string]any{"active": false}
-	if claims, known := i.answers[form.Get("token")]; known {
-		members = map[string]any{"active": true, "token_type": "Bearer"}
-		maps.Copy(members, claims)
+	members, known := i.answers[form.Get("token")]
+	if !known {
+		members = map[string]any{"active": false}
 	}
 	if r.Header.Get("Accept") == mediaIntrospection {
 		signed, err := i.published.sign(typeIntrospection, map[string]any{
@@ -173,7 +180,11 @@ func (i *issuer) introspect(r *http.Request, body []byte) (*http.Response, error
 		})
 		return respond(r, mediaIntrospection, []byte(signed)), err
 	}
-	raw, err := json.Marshal(members)
+	return respondJSON(r, members)
+}
+
+func respondJSON(r *http.Request, content any) (*http.Response, error) {
+	raw, err := json.Marshal(content)
 	return respond(r, mediaJSON, raw), err
 }
 
