@@ -73,10 +73,10 @@ func (p program) testFormat(output string) (policytest.Format, error) {
 // colorful says whether out is a terminal whose reader has not asked for plain text
 // (no-color.org).
 func colorful(out io.Writer, lookup func(string) (string, bool)) bool {
-	if no, _ := lookup("NO_COLOR"); no != "" {
+	if no, ok := lookup("NO_COLOR"); ok && no != "" {
 		return false
 	}
-	if kind, _ := lookup("TERM"); kind == "dumb" {
+	if kind, ok := lookup("TERM"); ok && kind == "dumb" {
 		return false
 	}
 	file, ok := out.(*os.File)

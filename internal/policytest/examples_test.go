@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-const root = "../.."
+// root is absolute: a test changes the folder.
+var root, _ = filepath.Abs("../..")
 
 // environment is what the examples leave to the environment.
 func environment(name string) (string, bool) {
@@ -76,7 +77,7 @@ func TestExamplesOnPages(t *testing.T) {
 		"helm/bearergate/README.md": {"# bearergate.yaml\n", "internal/policytest/testdata/readme_test.yaml"},
 	} {
 		t.Run(page, func(t *testing.T) {
-			config := write(t, "bearergate.yaml", block(t, page, "yaml", example.begin))
+			config := write(t, "bearergate.yaml", blockAt(t, page, "yaml", example.begin))
 			passes(t, config, filepath.Join(root, example.cases))
 		})
 	}
@@ -85,14 +86,19 @@ func TestExamplesOnPages(t *testing.T) {
 func write(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeAt(t, path, content)
 	return path
 }
 
-// block returns the block of a page that is in this format and begins so.
-func block(t *testing.T, page, format, begin string) string {
+func writeAt(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// blockAt returns the block of a page that is in this format and begins so.
+func blockAt(t *testing.T, page, format, begin string) string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(root, page))
 	if err != nil {

@@ -81,12 +81,10 @@ func (f FileResult) junit() (junitSuite, time.Duration) {
 		j := junitCase{Name: c.Name, Class: f.File, File: f.File, Line: c.Line, Time: inSeconds(c.Took)}
 		if !c.Passed {
 			s.Failures++
-			d := c.Differences[0]
+			first := c.Differences[0]
 			var text strings.Builder
 			c.explain(&text, plain, "")
-			j.Failure = &junitFailure{
-				Message: fmt.Sprintf("%s: got %s, want %s", d.What, d.Got, d.Want), Type: d.What, Text: text.String(),
-			}
+			j.Failure = &junitFailure{Message: first.String(), Type: first.What, Text: text.String()}
 		}
 		s.Cases = append(s.Cases, j)
 	}

@@ -60,6 +60,8 @@ type Difference struct {
 	Want string `json:"want"`
 }
 
+func (d Difference) String() string { return d.What + ": got " + d.Got + ", want " + d.Want }
+
 // compare returns what of the outcome is not as wanted.
 func (w want) compare(o *outcome) []Difference {
 	all := []Difference{}

@@ -248,6 +248,19 @@ cases:
 	}
 }
 
+// An honest server calls no token active whose exp has passed (RFC 7662 §2.2).
+func TestExpiredIsInactiveToIntrospection(t *testing.T) {
+	report := run(t, auth+client+"  token_validation: introspection", `
+tokens: {old: {kind: opaque, claims: {aud: api, exp: 1}}, forever: {kind: opaque, claims: {aud: api, exp: null}}}
+cases:
+- {name: old, request: {token: old}, want: {reason: inactive}}
+- {name: forever, request: {token: forever}, want: {reason: allowed}}
+`)
+	if !report.Passed {
+		t.Errorf("got %v", decided(report))
+	}
+}
+
 func TestDifferences(t *testing.T) {
 	policy := "headers: {x-auth-sub: sub, x-auth-tenant: tenant}" + auth + "rules: [{name: admin, match: {paths: [/admin]}, scopes: [admin]}]"
 	for name, tc := range map[string]struct {

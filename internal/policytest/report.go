@@ -104,7 +104,7 @@ func (r *Report) writeText(out io.Writer, p palette) error {
 // explain says what is not as wanted, and how it came to that.
 func (c CaseResult) explain(b *strings.Builder, p palette, indent string) {
 	for _, d := range c.Differences {
-		fmt.Fprintf(b, "%s%s: got %s, want %s\n", indent, d.What, explain.Printable(d.Got), explain.Printable(d.Want))
+		fmt.Fprintf(b, "%s%s\n", indent, explain.Printable(d.String()))
 	}
 	var steps strings.Builder
 	_ = explain.WriteSteps(&steps, "", c.Steps) // a Builder never fails
@@ -133,11 +133,10 @@ func (r *Report) summarize(b *strings.Builder, p palette) {
 	if len(r.Unreached) == 0 {
 		return
 	}
-	const text = "no case reaches: "
 	if r.Required {
 		b.WriteString(p.fail("FAIL") + ": ")
 	}
-	b.WriteString(text + strings.Join(r.Unreached, ", ") + "\n")
+	b.WriteString("no case reaches: " + explain.Printable(strings.Join(r.Unreached, ", ")) + "\n")
 }
 
 func cases(n int) string {
