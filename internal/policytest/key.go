@@ -70,7 +70,8 @@ func (k key) sign(typ string, claims map[string]any) (string, error) {
 		return k.signEd25519(typ, payload)
 	}
 	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ)).WithHeader("kid", k.id)
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.algorithm), Key: k.private}, options)
+	by := jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.algorithm), Key: k.private}
+	signer, err := jose.NewSigner(by, options)
 	if err != nil {
 		return "", err
 	}

@@ -363,7 +363,7 @@ func TestMistakes(t *testing.T) {
 		"cases:\n- {want: {reason: allowed}}": "a_test.yaml:2:3: cases[0].name: missing",
 		"cases:\n- {name: a}":                 "a_test.yaml:2:3: cases[0].want.reason: missing",
 		"cases:\n- {name: \"a\\e[31m\", want: {reason: allowed}}":                                                        "cases[0].name: has characters",
-		"cases:\n- {name: a, want: {reason: alowed}}":                                                                    `a_test.yaml:2:20: cases[0].want.reason: got "alowed", want one of internal, allowed`,
+		"cases:\n- {name: a, want: {reason: denied}}":                                                                    `a_test.yaml:2:20: cases[0].want.reason: got "denied", want one of internal, allowed`,
 		good + "tokens: {x: {kind: saml}}":                                                                               `tokens.x.kind: got "saml", want one of jwt, opaque`,
 		good + "tokens: {x: {break: heart}}":                                                                             `tokens.x.break: got "heart", want one of signature`,
 		good + "tokens: {x: {issuer: https://a}}":                                                                        `a_test.yaml:2:14: tokens.x.issuer: "https://a" is not a configured issuer`,

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"io"
 	"path/filepath"
 	"slices"
@@ -115,7 +116,7 @@ func TestJUnit(t *testing.T) {
 	var open []string
 	for decoder := xml.NewDecoder(strings.NewReader(report)); ; {
 		token, err := decoder.Token()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -234,7 +234,8 @@ func textOrNull(at string, values map[string]any) error {
 		switch values[name].(type) {
 		case string, nil:
 		default:
-			errs = append(errs, field.Errorf(at+"."+name, "want a string, in quotes where it looks like something else, or null"))
+			errs = append(errs, field.Errorf(at+"."+name,
+				"want a string, in quotes where it looks like something else, or null"))
 		}
 	}
 	return errors.Join(errs...)
