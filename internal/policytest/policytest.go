@@ -102,6 +102,9 @@ func (s *suite) run(
 		if match != nil && !match.MatchString(c.Name) {
 			continue
 		}
+		if err := ctx.Err(); err != nil { // or all that is left would be told as an outage
+			return file, err
+		}
 		began := time.Now()
 		got, err := w.decide(ctx, c.Request)
 		if err != nil {

@@ -1,6 +1,7 @@
 package policytest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -391,6 +392,19 @@ func TestMistakes(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\ngot %v\nwant %s", content, err, want)
 		}
+	}
+}
+
+// Who stops the run gets no report of outages that there were not.
+func TestStopped(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	_, err := Run(ctx, Options{
+		Config: write(t, "bearergate.yaml", auth), Lookup: none,
+		Files: []string{write(t, "a_test.yaml", "cases: [{name: a, want: {reason: no_token}}]")},
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want that it was stopped", err)
 	}
 }
 
