@@ -83,6 +83,7 @@ func (p program) root() *cobra.Command {
 		p.explainCommand(),
 		p.testCommand(),
 		p.demoCommand(),
+		p.lintCommand(),
 		p.schemaCommand(),
 		p.healthCommand(),
 		p.versionCommand(),
