@@ -18,7 +18,7 @@ func (l *linter) collect(d *node) {
 		l.collectObject(d)
 	case d.get("static_resources") != nil || d.get("dynamic_resources") != nil:
 		l.collectBootstrap(d)
-	case d.get("configs") != nil || d.get("resources") != nil || d.member("@type") != nil:
+	case d.get("configs") != nil || d.get("resources").item(0).member("@type") != nil || d.member("@type") != nil:
 		l.collectResources(d)
 	case isMesh(d):
 		l.meshes = append(l.meshes, d)

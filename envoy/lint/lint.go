@@ -99,6 +99,9 @@ func Run(inputs []Input, p *Policy) (*Report, error) {
 		}
 	}
 	l.report.Checked = l.checked.told()
+	if len(inputs) > 0 && len(l.report.Checked) == 0 && len(l.report.Findings) == 0 {
+		l.note(&node{file: inputs[0].Name}, "nothing among the files concerns Bearergate")
+	}
 	l.settle()
 	return &l.report, nil
 }
