@@ -24,7 +24,8 @@ func (l *linter) checkServices() error {
 	for _, s := range l.services {
 		if google := s.message.GetGoogleGrpc(); google != nil {
 			if google.GetChannelCredentials() == nil && !isHere(hostOf(google.GetTargetUri())) {
-				l.add("BG012", Warning, s.at.near("google_grpc"), "google_grpc without channel_credentials: tokens go in plain text")
+				l.add("BG012", Warning, s.at.near("google_grpc"),
+					"google_grpc without channel_credentials: tokens go in plain text")
 			}
 			continue
 		}
@@ -82,9 +83,11 @@ func (l *linter) checkCluster(n *node, s service) error {
 		if isInner(away) {
 			severity = Info
 		}
-		l.add("BG012", severity, n, fmt.Sprintf("tokens go to %s in plain text: right only where nobody else is on that network", away))
+		l.add("BG012", severity, n,
+			fmt.Sprintf("tokens go to %s in plain text: right only where nobody else is on that network", away))
 	} else if n.get("transport_socket") != nil && !verifies(n.get("transport_socket")) {
-		l.add("BG012", Warning, n.get("transport_socket"), fmt.Sprintf("nobody verifies the certificate of %s: no validation_context", away))
+		l.add("BG012", Warning, n.get("transport_socket"),
+			fmt.Sprintf("nobody verifies the certificate of %s: no validation_context", away))
 	}
 	if len(c.GetHealthChecks()) == 0 && c.GetOutlierDetection() == nil {
 		severity := Warning

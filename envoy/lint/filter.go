@@ -25,7 +25,8 @@ func (l *linter) checkFilter(n *node, f *extauthzv3.ExtAuthz, matches bool) {
 	l.checkOpenings(n, f)
 	l.checkSharing(n, f)
 	if f.GetTransportApiVersion() != corev3.ApiVersion_V3 {
-		l.add("BG014", Error, n.near("transport_api_version"), "transport_api_version is "+f.GetTransportApiVersion().String())
+		l.add("BG014", Error, n.near("transport_api_version"),
+			"transport_api_version is "+f.GetTransportApiVersion().String())
 	}
 	if f.GetClearRouteCache() && !matches {
 		l.add("BG008", Warning, n.get("clear_route_cache"), "clear_route_cache is on")
@@ -48,7 +49,8 @@ func (l *linter) checkOpenings(n *node, f *extauthzv3.ExtAuthz) {
 		}
 		l.add("BG001", Error, n.get("failure_mode_allow"), what)
 	case status != 0 && status < 400:
-		l.add("BG001", Warning, n.get("status_on_error"), fmt.Sprintf("status_on_error is %d, which tells clients of success", status))
+		l.add("BG001", Warning, n.get("status_on_error"),
+			fmt.Sprintf("status_on_error is %d, which tells clients of success", status))
 	case status == 0:
 		l.add("BG001", Info, n, "status_on_error is not set: while Bearergate cannot be asked, requests are refused with 403",
 			"Set status_on_error: {code: ServiceUnavailable}.", "403 says that the token is bad; 503 says that nobody can tell.")
@@ -74,11 +76,13 @@ func (l *linter) checkFraction(n *node, f *extauthzv3.ExtAuthz) {
 			"Remove it.", "Whoever reads it may think that the filter can be off.")
 	case enabled == nil:
 	case share.GetNumerator() < denominator(share) && deny:
-		l.add("BG002", Warning, at, "filter_enabled is below 100 %: deny_at_disable refuses the others, whatever token they have")
+		l.add("BG002", Warning, at,
+			"filter_enabled is below 100 %: deny_at_disable refuses the others, whatever token they have")
 	case share.GetNumerator() < denominator(share):
 		l.add("BG002", Error, at, "filter_enabled is below 100 %: the others pass without being asked about")
 	case enabled.GetRuntimeKey() != "":
-		l.add("BG002", Warning, at, fmt.Sprintf("whoever may set the runtime key %s can switch the filter off", enabled.GetRuntimeKey()))
+		l.add("BG002", Warning, at,
+			fmt.Sprintf("whoever may set the runtime key %s can switch the filter off", enabled.GetRuntimeKey()))
 	}
 }
 
@@ -118,7 +122,8 @@ func (l *linter) checkSharing(n *node, f *extauthzv3.ExtAuthz) {
 		l.add("BG005", Warning, n.near("encode_raw_headers"), "encode_raw_headers is off")
 	}
 	if l.policy != nil && l.policy.PeerCertificate && !f.GetIncludePeerCertificate() {
-		l.add("BG016", Error, n.near("include_peer_certificate"), "include_peer_certificate is off, and client certificates bind tokens")
+		l.add("BG016", Error, n.near("include_peer_certificate"),
+			"include_peer_certificate is off, and client certificates bind tokens")
 	}
 	if f.GetWithRequestBody() != nil {
 		l.add("BG017", Warning, n.get("with_request_body"), "with_request_body is set")
@@ -212,7 +217,8 @@ func (l *linter) checkTimeout(at *node, timeout time.Duration, unset bool) {
 		l.add("BG011", Warning, at, what+", want at most 10 s")
 	case l.policy != nil && timeout < l.policy.Introspection:
 		l.add("BG011", Warning, at, fmt.Sprintf("%s, and introspection may take %s", what, l.policy.Introspection),
-			fmt.Sprintf("Set the timeout to more than %s, or request_timeout of the issuer below %s.", l.policy.Introspection, timeout))
+			fmt.Sprintf("Set the timeout to more than %s, or request_timeout of the issuer below %s.",
+				l.policy.Introspection, timeout))
 	case l.policy == nil && unset && timeout < time.Second:
 		l.add("BG011", Warning, at, what+", want 1 s or more")
 	}

@@ -59,7 +59,8 @@ func (l *linter) checkExtAuth(p object, auth *node) {
 	if open := auth.get("failOpen"); open.isTrue() {
 		l.add("BG001", Error, open, fmt.Sprintf("failOpen of SecurityPolicy %s is on", p.name))
 	} else if auth.get("statusOnError") == nil {
-		l.add("BG001", Info, auth, "statusOnError is not set: while Bearergate cannot be asked, requests are refused with 403",
+		l.add("BG001", Info, auth,
+			"statusOnError is not set: while Bearergate cannot be asked, requests are refused with 403",
 			"Set statusOnError: 503.", "403 says that the token is bad; 503 says that nobody can tell.")
 	}
 	if again := auth.get("recomputeRoute"); again.isTrue() && !l.matchesIdentity() {
@@ -77,7 +78,6 @@ func (l *linter) checkExtAuth(p object, auth *node) {
 	for _, e := range auth.get("contextExtensions").items() {
 		value := e.get("value")
 		if value == nil {
-			value = &node{text: "from another object"} // a Secret or ConfigMap that is not looked into
 			if strings.HasPrefix(e.get("name").string(), keyPrefix) {
 				l.note(e, e.get("name").string()+" comes from another object, and is not looked at")
 			}
@@ -92,7 +92,9 @@ func (l *linter) matchesIdentity() bool {
 	for _, r := range l.all(apiGroup, routeKinds...) {
 		for _, rule := range r.get("spec", "rules").items() {
 			for _, m := range rule.get("matches").items() {
-				if slices.ContainsFunc(m.get("headers").items(), func(h *node) bool { return l.names.has(h.get("name").string()) }) {
+				if slices.ContainsFunc(m.get("headers").items(), func(h *node) bool {
+					return l.names.has(h.get("name").string())
+				}) {
 					return true
 				}
 			}
@@ -137,7 +139,8 @@ func (l *linter) checkGatewayRoute(r object, policies []object) {
 			l.add("BG003", severity, p.get("spec"), what, "Repeat extAuth in that policy, or set mergeType; or make the paths "+
 				"`access: public` in Bearergate.")
 		case seen:
-			l.add("BG020", Error, r.get("spec"), fmt.Sprintf("no SecurityPolicy with extAuth is for %s %s, nor for its Gateway", r.kind, r.name),
+			l.add("BG020", Error, r.get("spec"),
+				fmt.Sprintf("no SecurityPolicy with extAuth is for %s %s, nor for its Gateway", r.kind, r.name),
 				"Add the SecurityPolicy of envoy/config/envoy-gateway.yaml for the Gateway.")
 		default:
 			l.note(r.get("spec"), fmt.Sprintf("the Gateway of %s %s and its policies are not among the files", r.kind, r.name))
@@ -250,9 +253,10 @@ func (l *linter) policyOf(r object, rule string, policies []object) (p object, f
 			switch {
 			case o.namespace != r.namespace && ref.get("kind").string() != "Gateway":
 			case names(ref, r):
-				if section == "" {
+				switch section {
+				case "":
 					consider(o, 3)
-				} else if section == rule {
+				case rule:
 					consider(o, 4)
 				}
 			}
@@ -272,7 +276,8 @@ func (l *linter) policyOf(r object, rule string, policies []object) (p object, f
 		}
 		for _, o := range policies { // the Gateway itself need not be among the files
 			for _, ref := range targets(o) {
-				if ref.get("kind").string() == "Gateway" && ref.get("name").string() == parent.get("name").string() && o.namespace == namespace {
+				if ref.get("kind").string() == "Gateway" && o.namespace == namespace &&
+					ref.get("name").string() == parent.get("name").string() {
 					consider(o, l.gatewayRank(ref, parent.get("sectionName").string()))
 				}
 			}

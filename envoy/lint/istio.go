@@ -77,7 +77,8 @@ func (l *linter) checkProvider(p provider) {
 	if open := p.get("failOpen"); open.isTrue() {
 		l.add("BG001", Error, open, fmt.Sprintf("failOpen of provider %s is on", p.name))
 	} else if p.get("statusOnError") == nil {
-		l.add("BG001", Info, p.node, "statusOnError is not set: while Bearergate cannot be asked, requests are refused with 403",
+		l.add("BG001", Info, p.node,
+			"statusOnError is not set: while Bearergate cannot be asked, requests are refused with 403",
 			`Set statusOnError: "503".`, "403 says that the token is bad; 503 says that nobody can tell.")
 	}
 	if clearing := p.get("clearRouteCache"); clearing.isTrue() {

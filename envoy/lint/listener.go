@@ -53,7 +53,7 @@ func (l *linter) checkListener(n *node) error {
 			}
 		}
 		if !found {
-			l.note(chain, fmt.Sprintf("%s has a filter chain without HTTP: nobody is asked about its connections", called(listener)))
+			l.note(chain, called(listener)+" has a filter chain without HTTP: nobody is asked about its connections")
 		}
 	}
 	if managers == 0 && len(chains) == 0 {

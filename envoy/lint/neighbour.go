@@ -76,7 +76,7 @@ func (l *linter) checkBefore(n *node) {
 	case answering[kind] != "":
 		l.add("BG006", Error, n, fmt.Sprintf("%s before Bearergate %s", name, answering[kind]))
 	case kind == "jwt_authn":
-		l.checkJWT(n, name, config)
+		l.checkJWT(name, config)
 	case programmable[kind] != "" || rewrites[kind]:
 		if at := mentions(config, "authorization", ":path", ":method", ":authority"); at != nil {
 			l.add("BG006", Warning, at, fmt.Sprintf("%s before Bearergate handles %s", name, at.string()))
@@ -93,7 +93,7 @@ func (l *linter) checkBefore(n *node) {
 var rewrites = map[string]bool{"header_mutation": true, "header_to_metadata": true, "json_to_metadata": true}
 
 // checkJWT knows that jwt_authn takes the token away unless it is told to leave it.
-func (l *linter) checkJWT(n *node, name string, config *node) {
+func (l *linter) checkJWT(name string, config *node) {
 	for _, provider := range config.get("providers").childrenOf() {
 		if !provider.get("forward").isTrue() {
 			l.add("BG006", Warning, provider, fmt.Sprintf("%s before Bearergate takes the token away: forward is off", name),
@@ -140,7 +140,8 @@ func (l *linter) checkAfter(name string, config, at *node) {
 func writesHeaders(kind string) bool {
 	switch kind {
 	case "lua", "header_mutation", "jwt_authn", "ext_proc", "wasm", "golang", "dynamic_modules", "oauth2", "basic_auth",
-		"api_key_auth", "credential_injector", "ext_authz", "transform", "composite", "json_to_metadata", "header_to_metadata":
+		"api_key_auth", "credential_injector", "ext_authz", "transform", "composite",
+		"json_to_metadata", "header_to_metadata":
 		return true
 	}
 	return false
@@ -149,7 +150,7 @@ func writesHeaders(kind string) bool {
 // checkPerRouteNeighbour looks at what a route says to a filter after ours.
 func (l *linter) checkPerRouteNeighbour(m *manager, name string, config *node) {
 	for i, n := range m.filters {
-		if i > m.ours[len(m.ours)-1].index && n.get("name").string() == name && config != nil && kindOf(typeOf(config)) != "" {
+		if i > m.ours[len(m.ours)-1].index && n.get("name").string() == name && kindOf(typeOf(config)) != "" {
 			l.checkPerRoute(name, config)
 		}
 	}

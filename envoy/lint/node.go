@@ -13,8 +13,9 @@ import (
 
 // The bounds of a file: more than any configuration has, less than would hurt.
 const (
-	maxNodes = 4_000_000 // after aliases, which can make much of little
-	maxDepth = 200
+	maxNodes  = 4_000_000
+	maxCopies = 200_000 // by aliases, which can make much of little
+	maxDepth  = 200
 )
 
 // node is a value of a file that remembers where it stands. A nil node is one that
@@ -182,6 +183,8 @@ type reader struct {
 	file   string
 	offset int // of an embedded file
 	nodes  int
+
+	inAlias, copies int
 }
 
 func (r *reader) errorf(line int, format string, args ...any) error {
@@ -191,8 +194,13 @@ func (r *reader) errorf(line int, format string, args ...any) error {
 func (r *reader) value(y *yaml.Node, line, depth int) (*node, error) {
 	if y.Kind == yaml.AliasNode {
 		y = y.Alias
+		r.inAlias++
+		defer func() { r.inAlias-- }()
 	}
-	if r.nodes++; r.nodes > maxNodes || depth > maxDepth || y == nil {
+	if r.inAlias > 0 {
+		r.copies++
+	}
+	if r.nodes++; r.nodes > maxNodes || r.copies > maxCopies || depth > maxDepth || y == nil {
 		return nil, r.errorf(line, "too large: want at most %d values, %d deep", maxNodes, maxDepth)
 	}
 	n := &node{file: r.file, line: line + r.offset}

@@ -15,7 +15,8 @@ import (
 func (r *Report) Text(w io.Writer) error {
 	var out strings.Builder
 	for _, f := range r.Findings {
-		fmt.Fprintf(&out, "%s:%d: %s %s: %s\n    why: %s\n    mend: %s\n", f.File, f.Line, f.Severity, f.Code, f.What, f.Why, f.Mend)
+		fmt.Fprintf(&out, "%s:%d: %s %s: %s\n    why: %s\n    mend: %s\n",
+			f.File, f.Line, f.Severity, f.Code, f.What, f.Why, f.Mend)
 	}
 	looked := "nothing"
 	if len(r.Checked) > 0 {

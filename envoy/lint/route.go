@@ -75,7 +75,8 @@ func (l *linter) checkRoutes(m *manager, table *routev3.RouteConfiguration, n *n
 		mid := level{at, at.get("typed_per_filter_config"), host.GetRequestHeadersToAdd()}
 		l.checkLevel(m, mid)
 		if host.GetMatcher() != nil {
-			l.note(at.get("matcher"), fmt.Sprintf("virtual host %s chooses routes by a matcher, which is not looked into", host.GetName()))
+			l.note(at.get("matcher"),
+				fmt.Sprintf("virtual host %s chooses routes by a matcher, which is not looked into", host.GetName()))
 		}
 		guarded := false
 		for j, route := range host.GetRoutes() {
@@ -94,7 +95,7 @@ func (l *linter) checkRoute(m *manager, route *routev3.Route, n *node, above []l
 	}
 	own := level{n, n.get("typed_per_filter_config"), route.GetRequestHeadersToAdd()}
 	l.checkLevel(m, own)
-	levels := append(above, own)
+	levels := slices.Concat(above, []level{own})
 	if !leadsOn(route) || route.GetNonForwardingAction() != nil {
 		return
 	}
@@ -187,7 +188,8 @@ func (l *linter) checkLevel(m *manager, lv level) {
 		case ours:
 			l.checkSettings(s.config)
 		case !slices.ContainsFunc(m.filters, func(n *node) bool { return n.get("name").string() == name }):
-			l.add("BG015", Error, lv.filters.children[i], fmt.Sprintf("no filter is called %s: Envoy does not look at this", name),
+			l.add("BG015", Error, lv.filters.children[i],
+				fmt.Sprintf("no filter is called %s: Envoy does not look at this", name),
 				"Use the name that the ext_authz filter has in http_filters.",
 				"What the route demands never reaches Bearergate, which decides without it.")
 		}
@@ -258,8 +260,10 @@ func (l *linter) checkExtension(at *node, key, value string) {
 
 // Paths that an upstream may read otherwise than Envoy, and some that it may not.
 var (
-	ambiguous = []string{"/a;b", "/a%2fb", "/a%2Fb", "/a//b", `/a\b`, "/a%5cb", "/a/%2e%2e/b", "/a%252fb", "/a%3bb", "/a%00"}
-	plain     = []string{"/", "/a", "/a/b", "/a-b_c/d.e"}
+	ambiguous = []string{
+		"/a;b", "/a%2fb", "/a%2Fb", "/a//b", `/a\b`, "/a%5cb", "/a/%2e%2e/b", "/a%252fb", "/a%3bb", "/a%00",
+	}
+	plain = []string{"/", "/a", "/a/b", "/a-b_c/d.e"}
 )
 
 // isGuard says whether a route refuses every ambiguous path by itself, so that none
@@ -279,7 +283,8 @@ func takesPath(m *routev3.RouteMatch, path string) bool {
 		return false
 	}
 	for _, h := range m.GetHeaders() {
-		if h.GetName() != ":path" || h.GetStringMatch() == nil || matchString(h.GetStringMatch(), path) == h.GetInvertMatch() {
+		m := h.GetStringMatch()
+		if h.GetName() != ":path" || m == nil || matchString(m, path) == h.GetInvertMatch() {
 			return false
 		}
 	}

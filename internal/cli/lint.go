@@ -29,8 +29,8 @@ func (p program) lintCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lint-envoy FILE…",
 		Short: "Say what in Envoy, Istio or Envoy Gateway configuration would open a hole or hurt",
-		Long: "Reads Envoy bootstraps, what a running Envoy answers to /config_dump, and manifests of Istio and Envoy Gateway;\n" +
-			"several files, of several documents each; - is standard input. Looks at all of them together.",
+		Long: "Reads Envoy bootstraps, what a running Envoy answers to /config_dump, and manifests of Istio and Envoy\n" +
+			"Gateway; several files, of several documents each; - is standard input. Looks at all of them together.",
 		Args: cobra.MinimumNArgs(1),
 	}
 	path := cmd.Flags().String("config", "", "configuration file of Bearergate: judge what depends on it, too")
@@ -120,7 +120,8 @@ func policyOf(cfg *config.Config) *lint.Policy {
 	}
 	for _, r := range cfg.Authz.Rules {
 		p.Rules = append(p.Rules, r.Name)
-		p.MatchesPaths = p.MatchesPaths || r.Match != nil && len(r.Match.Paths) > 0 || strings.Contains(r.When, "request.path")
+		p.MatchesPaths = p.MatchesPaths || strings.Contains(r.When, "request.path") ||
+			r.Match != nil && len(r.Match.Paths) > 0
 		p.RequestHeaders = append(p.RequestHeaders, headersRead(r.When)...)
 	}
 	for _, i := range cfg.Issuers {
