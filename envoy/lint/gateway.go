@@ -129,7 +129,7 @@ func (l *linter) checkGatewayRoute(r object, policies []object) {
 		}
 		p, found, seen := l.policyOf(r, rule.get("name").string(), policies)
 		switch {
-		case found && (p.get("spec", "extAuth") != nil || p.get("spec", "mergeType") != nil):
+		case found && (p.get("spec", "extAuth") != nil || p.get("spec", "mergeType") != nil && parentAsks(policies)):
 		case found:
 			severity, what := Error, fmt.Sprintf("SecurityPolicy %s replaces that of the Gateway for %s %s, and asks nobody",
 				p.name, r.kind, r.name)
@@ -146,6 +146,16 @@ func (l *linter) checkGatewayRoute(r object, policies []object) {
 			l.note(r.get("spec"), fmt.Sprintf("the Gateway of %s %s and its policies are not among the files", r.kind, r.name))
 		}
 	}
+}
+
+// parentAsks says whether a policy that is merged into that of a Gateway gets extAuth
+// from it.
+func parentAsks(policies []object) bool {
+	return slices.ContainsFunc(policies, func(o object) bool {
+		return o.get("spec", "extAuth") != nil && slices.ContainsFunc(targets(o), func(ref *node) bool {
+			return ref.get("kind").string() == "Gateway"
+		})
+	})
 }
 
 // checkRuleHeaders tells of identity headers that a route writes.

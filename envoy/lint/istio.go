@@ -199,6 +199,8 @@ func (l *linter) checkEnvoyFilter(o object) error {
 		switch p.get("applyTo").string() {
 		case "HTTP_FILTER":
 			err = l.checkFilterPatch(p, value, operation)
+		case "NETWORK_FILTER":
+			l.checkManagerPatch(value.get("typed_config"))
 		case "CLUSTER":
 			if name := value.get("name").string(); name != "" && operation == "ADD" {
 				l.clusters[name] = value
@@ -215,6 +217,19 @@ func (l *linter) checkEnvoyFilter(o object) error {
 	return nil
 }
 
+// checkManagerPatch looks at how a patch has paths and header names read.
+func (l *linter) checkManagerPatch(config *node) {
+	for _, field := range []string{"normalize_path", "merge_slashes"} {
+		if n := config.get(field); strings.EqualFold(n.string(), "false") {
+			l.add("BG010", Warning, n, field+" is switched off")
+		}
+	}
+	action := config.get("common_http_protocol_options", "headers_with_underscores_action")
+	if action.string() == "ALLOW" {
+		l.add("BG009", Warning, action, "headers_with_underscores_action is ALLOW")
+	}
+}
+
 // checkFilterPatch looks at an ext_authz filter that is inserted or merged, and at
 // patches that take one away.
 func (l *linter) checkFilterPatch(p, value *node, operation string) error {
@@ -222,8 +237,15 @@ func (l *linter) checkFilterPatch(p, value *node, operation string) error {
 	if operation == "REMOVE" && strings.Contains(subFilter.string(), "ext_authz") {
 		l.add("BG020", Error, subFilter, "the patch removes the ext_authz filter", "Remove the patch.")
 	}
+	if off := value.get("disabled"); off.isTrue() && strings.Contains(subFilter.string(), "ext_authz") {
+		l.add("BG003", Error, off, "the patch switches the filter off", "Remove `disabled`.")
+	}
 	config := value.get("typed_config")
 	if typeOf(config) != extAuthzType {
+		if what := programmable[kindOf(typeOf(config))]; what != "" {
+			l.note(value, fmt.Sprintf("the inserted filter %s %s; where it stands in the chain is not known",
+				value.get("name").string(), what))
+		}
 		return nil
 	}
 	if operation == "MERGE" || operation == "" {

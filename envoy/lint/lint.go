@@ -120,6 +120,9 @@ type linter struct {
 	meshes    []*node
 	services  []service // whom filters ask
 
+	named   bool    // some filter is ours by its name or its cluster's
+	foreign []*node // chains whose ext_authz filters all ask others, if names tell
+
 	discovers struct{ listeners, clusters bool } // something comes from a control plane
 	checked   tally
 }
@@ -154,7 +157,8 @@ func (l *linter) note(at *node, what string) { l.add(NotSeen, Info, at, what) }
 func (l *linter) settle() {
 	slices.SortStableFunc(l.report.Findings, func(a, b Finding) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line),
-			cmp.Compare(a.Severity.rank(), b.Severity.rank()), strings.Compare(string(a.Code), string(b.Code)))
+			cmp.Compare(a.Severity.rank(), b.Severity.rank()), strings.Compare(string(a.Code), string(b.Code)),
+			strings.Compare(a.What, b.What))
 	})
 	l.report.Findings = slices.CompactFunc(l.report.Findings, func(a, b Finding) bool { return a == b })
 }

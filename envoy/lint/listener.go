@@ -23,6 +23,11 @@ func (l *linter) checkListeners() error {
 			return err
 		}
 	}
+	for _, chain := range l.foreign {
+		if l.named {
+			l.add("BG020", Warning, chain, "the ext_authz filters of this chain ask others; elsewhere Bearergate is asked")
+		}
+	}
 	return nil
 }
 
@@ -107,6 +112,9 @@ func (l *linter) checkManager(n *node, listener *listenerv3.Listener) error {
 	if len(m.ours) == 0 {
 		l.checkUnguarded(m, listener, table, unseen)
 		return nil
+	}
+	if first := m.ours[0]; !isOurs(first.name) && !isOurs(target(first.message.GetGrpcService())) {
+		l.foreign = append(l.foreign, m.near("http_filters"))
 	}
 	l.checkUpgrades(m)
 	l.checkNeighbours(m)
@@ -206,6 +214,7 @@ func (l *linter) chosen(all []filter) []filter {
 			ours = append(ours, f)
 		}
 	}
+	l.named = l.named || len(ours) > 0
 	if len(ours) == 0 || len(ours) == len(all) {
 		return all
 	}
