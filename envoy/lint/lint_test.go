@@ -230,8 +230,15 @@ func TestSeveral(t *testing.T) {
 		"extension discovery after ours": {[]string{ecds}, []string{"info BG000"}},
 		"redirects only": {[]string{chain(t, "envoy.yaml", "route: {cluster: upstream}", "redirect: {https_redirect: true}",
 			"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz\n", "example.Unknown\n")}, []string{}},
-		"not ours":            {[]string{"a: b"}, []string{"info BG000"}},
-		"a service's own":     {[]string{chain(t, "mcp-bearergate.yaml")}, []string{"info BG000"}},
+		"not ours":        {[]string{"a: b"}, []string{"info BG000"}},
+		"a service's own": {[]string{chain(t, "mcp-bearergate.yaml")}, []string{"info BG000"}},
+		"another machine by its address": {
+			[]string{chain(t, "envoy.yaml", "127.0.0.1, port_value: 9191", "10.0.0.7, port_value: 9191")}, []string{"warning BG012"},
+		},
+		"a replica in the cluster": {
+			[]string{chain(t, "envoy.yaml", "127.0.0.1, port_value: 9191", "gate.security.svc.cluster.local, port_value: 9191",
+				"{cluster_name: bearergate}", "{cluster_name: bearergate, retry_policy: {num_retries: 2}}")}, []string{"info BG012"},
+		},
 		"anchors and aliases": {[]string{chain(t, "mcp.yaml")}, []string{}},
 		"outbound": {[]string{chain(t, "envoy.yaml", "- name: ingress\n", "- name: out\n      traffic_direction: OUTBOUND\n",
 			"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz\n", "example.Unknown\n")}, []string{"info BG000"}},
