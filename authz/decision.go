@@ -14,6 +14,7 @@ type Decision struct {
 	Reason Reason
 	Rule   string // the name of the rule that decided; empty: none matched
 	Issuer string // the configured issuer that was chosen; empty: none
+	Shadow bool   // the rule is not enforced: Reason is what would be, and the request passes
 	Token  *validation.Token
 
 	Set    []HeaderValue // upstream headers to overwrite, by name
@@ -25,6 +26,14 @@ type Decision struct {
 	Header     http.Header   // further response headers of a document
 
 	Err error // why, for logs only
+}
+
+// Outcome is what becomes of the request.
+func (d *Decision) Outcome() Outcome {
+	if d.Shadow {
+		return Allow
+	}
+	return d.Reason.Outcome()
 }
 
 // HeaderValue is a header to the upstream; the value is encoded, and not empty.
@@ -53,6 +62,19 @@ func (e *evaluation) conclude(refused *refusal) Decision {
 	return d
 }
 
+// shadow makes of the decision one that stops nothing, where the rule that took it
+// is not enforced. No identity goes upstream: nobody is sure of it yet.
+func (e *evaluation) shadow(d Decision) Decision {
+	if e.rule == nil || !e.rule.shadowed() {
+		return d
+	}
+	e.note("enforce", func() string { return "false: the request passes, whatever the rule says" })
+	d.Shadow = true
+	d.Set, d.Remove = e.policy.injector.changes(nil)
+	d.Challenge, d.RetryAfter = "", 0
+	return d
+}
+
 func retryAfterOf(refused *refusal) time.Duration {
 	if refused.reason != Unavailable {
 		return 0
@@ -70,7 +92,7 @@ func (e *evaluation) end(d Decision) {
 		return
 	}
 	step := walk.Step{Package: "authz", Name: "decision: " + d.Reason.String(), Result: walk.Passed}
-	if d.Reason.Outcome() == Deny {
+	if d.Outcome() == Deny {
 		step.Result = walk.Failed
 	}
 	if d.Err != nil {

@@ -45,7 +45,7 @@ func (e *evaluation) decide(ctx context.Context) Decision {
 	if refused == nil && ctx.Err() != nil { // nobody waits for the answer any longer
 		refused = &refusal{Unavailable, ctx.Err()}
 	}
-	return e.conclude(refused)
+	return e.shadow(e.conclude(refused))
 }
 
 // run takes the steps in order; the first refusal ends the walk.

@@ -19,6 +19,11 @@ func (c Config) Warnings() []string {
 			}
 		}
 	}
+	for n, r := range c.Rules {
+		if r.shadowed() {
+			all = append(all, fmt.Sprintf("rules[%d].enforce: false: every request of rule %s passes, whatever it says", n, r.Name))
+		}
+	}
 	return append(all, c.caseWarnings()...)
 }
 

@@ -225,7 +225,7 @@ func FuzzAllow(f *testing.F) {
 	f.Add(strings.Repeat("x", 127), strings.Repeat("y", 128), strings.Repeat("z", 20_000), "\xff", uint8(200))
 	f.Fuzz(func(t *testing.T, subject, scope, client, rule string, removed uint8) {
 		d := authz.Decision{
-			Reason: authz.Allowed, Rule: rule,
+			Reason: authz.Allowed, Rule: rule, Shadow: removed%2 == 1,
 			Token: &validation.Token{Subject: subject, ClientID: client, Scopes: strings.Fields(scope), Issuer: "i"},
 		}
 		for _, value := range []string{subject, scope, client} {

@@ -41,14 +41,15 @@ const (
 
 	structFields protowire.Number = 1
 	valueString  protowire.Number = 3
+	valueBool    protowire.Number = 4
 )
 
 // respond appends the CheckResponse of a decision, as bytes; nothing else makes one.
-// Only a reason that allows leads to code OK, which is what Envoy goes by. An allow is
+// Only a reason that allows, or a rule that is not enforced, leads to code OK, which is what Envoy goes by. An allow is
 // written out here, since every good request waits for one and the generated code
 // takes longer over it than the decision; the rest is left to that code.
 func respond(d *authz.Decision, room []byte) ([]byte, error) {
-	switch d.Reason.Outcome() {
+	switch d.Outcome() {
 	case authz.Allow:
 		if !isText(d) {
 			return nil, errNoText
@@ -109,7 +110,15 @@ func appendMetadata(b []byte, d *authz.Decision) []byte {
 			return appendMessage(b, entryValue, func(b []byte) []byte { return appendText(b, valueString, value) })
 		})
 	}
-	return b
+	if !d.Shadow {
+		return b
+	}
+	return appendMessage(b, structFields, func(b []byte) []byte {
+		b = appendText(b, entryKey, shadowed)
+		return appendMessage(b, entryValue, func(b []byte) []byte {
+			return protowire.AppendVarint(protowire.AppendTag(b, valueBool, protowire.VarintType), 1)
+		})
+	})
 }
 
 func appendText(b []byte, number protowire.Number, text string) []byte {
@@ -210,12 +219,18 @@ func overwrite(name, value string) *corev3.HeaderValueOption {
 	}
 }
 
+// shadowed is the member of the metadata of decisions that a rule in shadow mode took.
+const shadowed = "shadow"
+
 // metadata is for rate limits, RBAC and access logs: Envoy keeps it under
 // envoy.filters.http.ext_authz.
 func metadata(d *authz.Decision) *structpb.Struct {
 	fields := map[string]*structpb.Value{}
 	for name, value := range told(d) {
 		fields[name] = structpb.NewStringValue(value)
+	}
+	if d.Shadow {
+		fields[shadowed] = structpb.NewBoolValue(true)
 	}
 	return &structpb.Struct{Fields: fields}
 }

@@ -165,6 +165,8 @@ func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision
 	switch {
 	case d.Reason.Outcome() != authz.Deny:
 		level, text = slog.LevelDebug, "allowed"
+	case d.Shadow:
+		text = "would be denied"
 	case d.Reason == authz.Unavailable:
 		level, text = slog.LevelWarn, "cannot decide"
 	case d.Reason == authz.Internal || d.Reason == authz.Misconfigured:
@@ -176,6 +178,9 @@ func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision
 	attributes := []slog.Attr{
 		slog.String("reason", d.Reason.String()), slog.String("issuer", d.Issuer), slog.String("rule", d.Rule),
 		slog.String("request_id", r.ID), slog.Float64("duration_ms", float64(took.Microseconds())/1000),
+	}
+	if d.Shadow {
+		attributes = append(attributes, slog.Bool("shadow", true))
 	}
 	if d.Err != nil {
 		attributes = append(attributes, slog.String("error", d.Err.Error()))

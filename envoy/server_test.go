@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,6 +64,28 @@ func responded(t testing.TB, d authz.Decision) *authv3.CheckResponse {
 		t.Fatalf("%s: %v", d.Reason, err)
 	}
 	return response
+}
+
+// TestShadowPasses, and Envoy, logs and access logs are told what would be.
+func TestShadowPasses(t *testing.T) {
+	d := authz.Decision{Reason: authz.NoToken, Rule: "r", Shadow: true, Remove: []string{"x-auth-sub"}}
+	r := responded(t, d)
+	if r.GetStatus().GetCode() != 0 || !slices.Equal(r.GetOkResponse().GetHeadersToRemove(), d.Remove) {
+		t.Errorf("got %v, want it to pass", r)
+	}
+	want := map[string]any{"reason": "no_token", "rule": "r", "shadow": true}
+	if diff := cmp.Diff(want, r.DynamicMetadata.AsMap()); diff != "" {
+		t.Error(diff)
+	}
+	var logged bytes.Buffer
+	s := NewServer(Observer{}, slog.New(slog.NewJSONHandler(&logged, nil)))
+	s.Use(decider(func(context.Context, *authz.Request) authz.Decision { return d }))
+	if _, err := s.Check(t.Context(), request(nil)); err != nil {
+		t.Fatal(err)
+	}
+	if line := logged.String(); !strings.Contains(line, `"shadow":true`) || !strings.Contains(line, "would be denied") {
+		t.Errorf("got %s", line)
+	}
 }
 
 func TestZeroDecisionIsADeny(t *testing.T) {

@@ -111,6 +111,8 @@ func (l leaf) values(t *testing.T, special map[string]any) []any {
 		return []any{(d + time.Second).String()}
 	case l.Type == reflect.TypeFor[bytesize.Size]():
 		return []any{"7MiB"}
+	case l.Type == reflect.TypeFor[*bool](): // absent: true
+		return []any{false}
 	case kind == reflect.Bool:
 		return []any{true}
 	case kind == reflect.Int:

@@ -28,8 +28,10 @@ type Metrics struct {
 	registry registry
 
 	checks   map[authz.Reason]prometheus.Counter
+	shadows  map[authz.Reason]prometheus.Counter
 	duration map[authz.Outcome]prometheus.Observer
 
+	decisions         *prometheus.CounterVec
 	lookups           map[lookup]prometheus.Counter
 	introspections    *prometheus.CounterVec
 	introspectionTime *prometheus.HistogramVec
@@ -51,6 +53,7 @@ func New(version, commit string) *Metrics {
 	m := &Metrics{
 		registry: r,
 		checks:   map[authz.Reason]prometheus.Counter{},
+		shadows:  map[authz.Reason]prometheus.Counter{},
 		duration: map[authz.Outcome]prometheus.Observer{},
 
 		lookups: map[lookup]prometheus.Counter{},
@@ -95,14 +98,25 @@ func checkBuckets() []float64 {
 // prepareChecks looks the series of every decision up once, instead of at every
 // request; a scrape shows those that have not happened yet, too.
 func (m *Metrics) prepareChecks() {
-	checks := m.registry.counter("checks_total", "Decisions by reason.", "decision", "reason")
+	m.decisions = m.registry.counter("checks_total", "Decisions by reason.", "decision", "reason")
+	shadows := m.registry.counter("shadow_total", "Decisions of rules that are not enforced, by reason.", "reason")
 	for _, r := range authz.Reasons() {
-		m.checks[r] = checks.WithLabelValues(r.Outcome().String(), r.String())
+		m.checks[r] = m.decisions.WithLabelValues(r.Outcome().String(), r.String())
+		m.shadows[r] = shadows.WithLabelValues(r.String())
 	}
 	duration := m.registry.histogram("check_duration_seconds", "Time to decide.", checkBuckets(), "decision")
 	for _, o := range []authz.Outcome{authz.Deny, authz.Allow, authz.Serve} {
 		m.duration[o] = duration.WithLabelValues(o.String())
 	}
+}
+
+// counter returns the series of a decision. One that a rule in shadow mode let pass
+// for a reason to deny is an allow for that reason, and is looked up when it comes.
+func (m *Metrics) counter(r authz.Reason, o authz.Outcome) prometheus.Counter {
+	if o == r.Outcome() {
+		return m.checks[r]
+	}
+	return m.decisions.WithLabelValues(o.String(), r.String())
 }
 
 // lookup is what a look-up in a cache is counted by.
@@ -158,12 +172,15 @@ func result(err error) string {
 // Checks counts decisions.
 func (m *Metrics) Checks() envoy.Observer {
 	return envoy.Observer{Ended: func(_ context.Context, e envoy.Event) {
-		counter, ok := m.checks[e.Decision.Reason]
-		if !ok {
-			counter = m.checks[authz.Internal]
+		reason := e.Decision.Reason
+		if _, ok := m.checks[reason]; !ok {
+			reason = authz.Internal
 		}
-		counter.Inc()
-		m.duration[e.Decision.Reason.Outcome()].Observe(e.Took.Seconds())
+		if e.Decision.Shadow {
+			m.shadows[reason].Inc()
+		}
+		m.counter(reason, e.Decision.Outcome()).Inc()
+		m.duration[e.Decision.Outcome()].Observe(e.Took.Seconds())
 	}}
 }
 

@@ -95,6 +95,25 @@ func TestEveryReasonHasItsSeriesFromTheStart(t *testing.T) {
 	want(t, samples, `bearergate_build_info{commit="c",go_version="`+runtime.Version()+`",version="v"}`, "1")
 }
 
+// TestShadowsAreCountedApart: for the alarms on denies they are none.
+func TestShadowsAreCountedApart(t *testing.T) {
+	m := metrics.New("v", "c")
+	read := reader(m, &state{})
+	m.Checks().End(t.Context(), envoy.Event{Decision: &authz.Decision{Reason: authz.NoToken, Shadow: true}})
+	got := scrape(t, read)
+	for series, want := range map[string]string{
+		`bearergate_shadow_total{reason="no_token"}`:                  "1",
+		`bearergate_shadow_total{reason="expired"}`:                   "0",
+		`bearergate_checks_total{decision="allow",reason="no_token"}`: "1",
+		`bearergate_checks_total{decision="deny",reason="no_token"}`:  "0",
+		`bearergate_check_duration_seconds_count{decision="allow"}`:   "1",
+	} {
+		if value, ok := got[series]; !ok || value != want {
+			t.Errorf("%s: got %q, want %q", series, value, want)
+		}
+	}
+}
+
 func TestDecisionsAreCountedByReason(t *testing.T) {
 	m := metrics.New("v", "c")
 	read := reader(m, &state{})

@@ -20,6 +20,7 @@ import (
 // Names of attributes; those of a Check are the members of the decision log.
 const (
 	keyReason   = attribute.Key("reason")
+	keyShadow   = attribute.Key("shadow")
 	keyDecision = attribute.Key("decision")
 	keyRule     = attribute.Key("rule")
 	keyIssuer   = attribute.Key("issuer")
@@ -66,7 +67,7 @@ func endCheck(ctx context.Context, e envoy.Event) {
 func checkAttributes(e envoy.Event) []attribute.KeyValue {
 	path, _, _ := strings.Cut(e.Request.Path, "?")
 	all := []attribute.KeyValue{
-		keyDecision.String(e.Decision.Reason.Outcome().String()), keyReason.String(e.Decision.Reason.String()),
+		keyDecision.String(e.Decision.Outcome().String()), keyReason.String(e.Decision.Reason.String()),
 		keyMethod.String(kept(e.Request.Method)), keyHost.String(kept(e.Request.Host)), keyPath.String(kept(path)),
 	}
 	optional := []attribute.KeyValue{
@@ -74,6 +75,9 @@ func checkAttributes(e envoy.Event) []attribute.KeyValue {
 	}
 	if e.Decision.Token != nil {
 		optional = append(optional, keyClient.String(kept(e.Decision.Token.ClientID)))
+	}
+	if e.Decision.Shadow {
+		all = append(all, keyShadow.Bool(true))
 	}
 	for _, a := range optional {
 		if a.Value.AsString() != "" {
