@@ -128,6 +128,7 @@ type Issuer struct {
 	unknown  *rate.Limiter      // of those that unknown key IDs cause
 	mu       sync.Mutex
 	problems map[string]error // by what was fetched: why the last try failed
+	failure  *Failure         // the last one
 }
 
 // Options are what an Issuer works with.
@@ -334,6 +335,9 @@ func (i *Issuer) note(what string, err error) {
 	i.mu.Lock()
 	before := i.problems[what]
 	i.problems[what] = err
+	if err != nil {
+		i.failure = &Failure{What: what, Err: err, At: i.now()}
+	}
 	i.mu.Unlock()
 	switch {
 	case err != nil:

@@ -20,6 +20,7 @@ type Metadata struct {
 	Issuer, JWKSURI, IntrospectionEndpoint, TokenEndpoint string
 
 	Fetched time.Time // zero: configured, not fetched
+	Source  string    // the documents that it is made of, by their URLs; empty: configured, not fetched
 }
 
 const (
@@ -98,13 +99,14 @@ type fetchedMetadata struct {
 func (i *Issuer) fetchMetadata(ctx context.Context) (fetchedMetadata, error) {
 	m := i.cfg.configured()
 	pause := i.cfg.RefreshInterval
-	var wrong []string
+	var wrong, used []string
 	for _, url := range i.cfg.candidates() {
 		doc, err := i.fetchDocument(ctx, url)
 		if err == nil {
 			pause = min(pause, doc.pause)
+			used = append(used, url)
 			if err = i.complete(m, doc); err == nil {
-				m.Fetched = i.now()
+				m.Fetched, m.Source = i.now(), strings.Join(used, " and ")
 				return fetchedMetadata{m, pause}, nil
 			}
 		}

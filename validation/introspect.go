@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/bearergate/bearergate/internal/clientauth"
@@ -53,6 +54,8 @@ type introspector struct {
 	log    *slog.Logger
 	events Observer
 	now    func() time.Time
+
+	failure atomic.Pointer[Failure] // the last one
 }
 
 func newIntrospector(cfg Config, o Options) (*introspector, error) {
@@ -113,6 +116,9 @@ func (i *introspector) observed(ctx context.Context, token string) (*Token, erro
 	began := i.now()
 	ctx = i.events.Start(ctx, OperationIntrospection)
 	t, err := i.answered(ctx, token)
+	if errors.Is(err, ErrUnavailable) {
+		i.failure.Store(&Failure{Err: err, At: i.now()})
+	}
 	i.events.End(ctx, Event{
 		Operation: OperationIntrospection, Issuer: i.cfg.Issuer, Result: resultOf(err), Took: i.now().Sub(began),
 	})

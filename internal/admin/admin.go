@@ -1,33 +1,89 @@
-// Package admin serves the pages of the admin address: liveness, readiness,
-// metrics and a status page. It reads what the rooms expose and changes
-// nothing. It never shares a listener with the Check service (A-19).
+// Package admin serves what operators look at: liveness, readiness and metrics, which
+// are for machines, and a status page with a form that explains a token, which are
+// for people. It reads what the rooms expose and changes nothing. It never shares a
+// listener with the Check service (A-19).
 package admin
 
 import (
 	"fmt"
-	"html"
-	"io"
+	"log/slog"
 	"net/http"
-	"sort"
-	"strings"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/explain"
+	"github.com/bearergate/bearergate/internal/service"
 )
 
-// Options are what the pages show.
+// Service is what the pages are about; *service.Service is one.
+type Service interface {
+	States() []service.IssuerState
+	Entries() map[string]int            // of the caches, by name
+	InUse() (*config.Config, time.Time) // nil: there is none yet
+	Pending() error                     // what a new configuration waits for; nil: none waits
+}
+
+// Options are what the pages show, and to whom.
 type Options struct {
-	Issuers  func() map[string]error // nil: tokens of the issuer can be decided
-	Pending  func() error            // what a new configuration waits for; nil: none waits
-	Draining func() bool
-	Metrics  http.Handler
-	Version  string
+	Service   Service
+	Draining  func() bool
+	Lookups   func() map[string]map[string]uint64 // in the caches, by cache and result
+	Decisions *Decisions
+	Checks    explain.Checker // that the form asks
+	Metrics   http.Handler
+
+	Version, Commit string
+
+	Token    *Token // that people must know
+	Loopback bool   // the listener is out of reach for other machines
+	Log      *slog.Logger
+}
+
+// Pages are the pages of one service. They are safe for concurrent use.
+type Pages struct {
+	o        Options
+	views    *views
+	began    time.Time
+	streams  streams
+	explains chan struct{} // room for those under way
 }
 
 // New returns the pages.
-func New(o Options) http.Handler {
+func New(o Options) *Pages {
+	return &Pages{
+		o: o, views: newViews(), began: time.Now(),
+		streams: newStreams(), explains: make(chan struct{}, maxExplains),
+	}
+}
+
+// Probes serves what machines ask for, without credentials: nothing in it is more than
+// the names of the issuers and how they are.
+func (p *Pages) Probes() http.Handler {
 	mux := http.NewServeMux()
+	p.probes(mux)
+	return mux
+}
+
+func (p *Pages) probes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok\n") })
-	mux.HandleFunc("GET /readyz", o.ready)
-	mux.Handle("GET /metrics", o.Metrics)
-	mux.HandleFunc("GET /{$}", o.status)
+	mux.HandleFunc("GET /readyz", p.ready)
+	mux.Handle("GET /metrics", p.o.Metrics)
+}
+
+// Admin serves everything.
+func (p *Pages) Admin() http.Handler {
+	people := http.NewServeMux()
+	people.HandleFunc("GET /{$}", p.status)
+	people.HandleFunc("GET /status.json", p.statusJSON)
+	people.HandleFunc("GET /events", p.events)
+	people.HandleFunc("GET /explain", p.explainForm)
+	people.HandleFunc("POST /explain", p.explainToken)
+	for name, kind := range map[string]string{"style.css": "text/css", "live.js": "text/javascript"} {
+		people.HandleFunc("GET /"+name, asset(name, kind+"; charset=utf-8"))
+	}
+	mux := http.NewServeMux()
+	p.probes(mux)
+	mux.Handle("/", secured(p.guard(people)))
 	return mux
 }
 
@@ -38,76 +94,30 @@ func text(w http.ResponseWriter, status int, body string) {
 	_, _ = fmt.Fprint(w, body)
 }
 
-func (o Options) ready(w http.ResponseWriter, _ *http.Request) {
-	body, status := "", http.StatusOK
-	if o.Draining() {
-		body, status = "draining\n", http.StatusServiceUnavailable
-	}
-	issuers := o.rows()
-	if len(issuers) == 0 {
-		body, status = body+"no configuration in use yet\n", http.StatusServiceUnavailable
-	}
-	for _, i := range issuers {
-		if i.Problem != "" {
-			body, status = body+fmt.Sprintf("issuer %s: %s\n", i.Issuer, i.Problem), http.StatusServiceUnavailable
+func (p *Pages) ready(w http.ResponseWriter, _ *http.Request) {
+	body, status := "ok\n", http.StatusOK
+	if reasons := p.unready(p.o.Service.States()); len(reasons) > 0 {
+		body, status = "", http.StatusServiceUnavailable
+		for _, reason := range reasons {
+			body += reason + "\n"
 		}
-	}
-	if status == http.StatusOK {
-		body = "ok\n"
 	}
 	text(w, status, body)
 }
 
-type row struct{ Issuer, Problem string }
-
-func (o Options) rows() []row {
-	var all []row
-	for issuer, err := range o.Issuers() {
-		r := row{Issuer: issuer}
-		if err != nil {
-			r.Problem = err.Error()
+// unready says why no requests should come, or not all could be decided.
+func (p *Pages) unready(issuers []service.IssuerState) []string {
+	var reasons []string
+	if p.o.Draining() {
+		reasons = append(reasons, "draining")
+	}
+	if len(issuers) == 0 {
+		reasons = append(reasons, "no configuration in use yet")
+	}
+	for _, i := range issuers {
+		if i.Problem != nil {
+			reasons = append(reasons, fmt.Sprintf("issuer %s: %v", i.Issuer, i.Problem))
 		}
-		all = append(all, r)
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Issuer < all[j].Issuer })
-	return all
-}
-
-const head = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Bearergate</title>
-<style>
-body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem}
-td,th{text-align:left;padding:.25rem 1rem .25rem 0;vertical-align:top}
-.no{color:#a00}
-</style></head>
-`
-
-const links = `<a href="/livez">livez</a> · <a href="/readyz">readyz</a> · <a href="/metrics">metrics</a>`
-
-// status writes its page by hand: html/template would keep the linker from
-// dropping unused methods, and cost the binary a quarter of its size.
-func (o Options) status(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	w.Header().Set("Cache-Control", "no-store")
-	state := "Serving."
-	if o.Draining() {
-		state = "Draining: no new work is taken."
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s<body><h1>Bearergate %s</h1>\n<p>%s %s</p>\n", head, html.EscapeString(o.Version), state, links)
-	if err := o.Pending(); err != nil {
-		fmt.Fprintf(&b, "<p class=\"no\">A new configuration waits, and the one in use serves on: %s</p>\n",
-			html.EscapeString(err.Error()))
-	}
-	b.WriteString("<table><tr><th>issuer</th><th>state</th></tr>\n")
-	for _, r := range o.rows() {
-		cell := "ready"
-		if r.Problem != "" {
-			cell = `<span class="no">not ready: ` + html.EscapeString(r.Problem) + "</span>"
-		}
-		fmt.Fprintf(&b, "<tr><td>%s</td><td>%s</td></tr>\n", html.EscapeString(r.Issuer), cell)
-	}
-	b.WriteString("</table></body></html>\n")
-	_, _ = io.WriteString(w, b.String())
+	return reasons
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -87,13 +86,15 @@ type server struct {
 	build   Build
 	started *config.Config // its listen addresses are in use until the end
 
-	logging logSettings
-	log     *slog.Logger
-	metrics *metrics.Metrics
-	traces  *telemetry.Traces
-	push    *telemetry.Push
-	service *service.Service
-	checks  *envoy.GRPC
+	logging   logSettings
+	log       *slog.Logger
+	metrics   *metrics.Metrics
+	traces    *telemetry.Traces
+	push      *telemetry.Push
+	decisions *admin.Decisions
+	token     *admin.Token
+	service   *service.Service
+	checks    *envoy.GRPC
 }
 
 // newServer returns a server that logs and counts, and decides nothing yet.
@@ -103,10 +104,11 @@ func (p program) newServer(ctx context.Context, cfg *config.Config) *server {
 	s.log = s.logging.logger(p.stderr)
 	export := telemetry.ExportOptions{Version: p.build.Version, Log: s.log}
 	s.traces = telemetry.StartTraces(ctx, export)
+	s.decisions, s.token = admin.NewDecisions(), admin.NewToken(s.log)
 	s.service = service.New(s.log, s.metrics, service.Observers{
 		Checks: s.traces.Checks(), Discovery: s.traces.Discovery(), Validation: s.traces.Validation(),
 		Transport: s.traces.Transport,
-	})
+	}, service.Observers{Checks: s.decisions.Observer()})
 	s.push = telemetry.StartPush(ctx, export, s.metrics.Gatherer(s.service))
 	return s
 }
@@ -125,6 +127,9 @@ func (s *server) prepare() error {
 		s.log.Warn(w)
 	}
 	s.limitMemory(s.started)
+	if err := s.token.Use(s.started.Server.AdminTokenFile); err != nil {
+		return err
+	}
 	if err := s.service.Apply(s.started); err != nil {
 		return err
 	}
@@ -141,8 +146,14 @@ func (s *server) reloaded(cfg *config.Config) {
 	if err := s.checks.Update(cfg.Server.Envoy); err != nil {
 		s.log.Error("changed server settings are not usable, keeping those in use", "error", err)
 	}
+	if err := s.token.Use(cfg.Server.AdminTokenFile); err != nil {
+		s.log.Error("changed admin token is not usable, keeping the one in use", "error", err)
+	}
 	if inUse := s.started.Server.AdminAddress; cfg.Server.AdminAddress != inUse {
 		s.log.Warn("server.admin_address changed: restart to listen there", "in_use", inUse)
+	}
+	if inUse := s.started.Server.ProbeAddress; cfg.Server.ProbeAddress != inUse {
+		s.log.Warn("server.probe_address changed: restart to listen there", "in_use", inUse)
 	}
 }
 
@@ -160,7 +171,7 @@ func (s *server) limitMemory(cfg *config.Config) {
 
 // listeners are open already; where there is none, the configuration says where
 // to listen.
-type listeners struct{ grpc, admin net.Listener }
+type listeners struct{ grpc, admin, probe net.Listener }
 
 // complete opens the listeners that are not open yet.
 func (l listeners) complete(cfg *config.Config) (listeners, error) {
@@ -175,42 +186,63 @@ func (l listeners) complete(cfg *config.Config) (listeners, error) {
 			return l, errors.Join(err, l.grpc.Close())
 		}
 	}
+	if l.probe == nil && cfg.Server.ProbeAddress != "" {
+		if l.probe, err = net.Listen("tcp", cfg.Server.ProbeAddress); err != nil {
+			return l, errors.Join(err, l.grpc.Close(), l.admin.Close())
+		}
+	}
 	return l, nil
 }
 
-// answer serves on both listeners until ctx ends or one of them fails.
+// answer serves on every listener until ctx ends or one of them fails.
 func (s *server) answer(ctx context.Context, open listeners) error {
-	pages := s.pages()
-	ended := make(chan error, 2)
+	ended := make(chan error, 3)
 	go func() { ended <- s.checks.Serve(open.grpc) }()
-	go func() { ended <- pages.Serve(open.admin) }()
+	closePages := s.servePages(open, ended)
 	s.log.Info("serving", "grpc_address", open.grpc.Addr().String(),
 		"admin_address", open.admin.Addr().String(), "version", s.build.Version)
 
 	select {
 	case err := <-ended:
-		return errors.Join(err, pages.Close())
+		return errors.Join(err, closePages())
 	case <-ctx.Done():
 	}
 	s.log.Info("draining")
 	// The pages go last: they say draining for as long as there is anything to drain.
-	return errors.Join(s.checks.Drain(context.WithoutCancel(ctx), s.service.Expire), pages.Close())
+	return errors.Join(s.checks.Drain(context.WithoutCancel(ctx), s.service.Expire), closePages())
 }
 
-// pages returns the server of the admin address. Its bounds keep a client that
-// stalls from holding a connection for ever.
-func (s *server) pages() *http.Server {
-	return &http.Server{
-		Handler: admin.New(admin.Options{
-			Issuers:  s.service.Issuers,
-			Pending:  s.service.Pending,
-			Draining: s.checks.Draining,
-			Metrics:  s.metrics.Handler(s.service),
-			Version:  s.build.Version,
-		}),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
+// servePages serves the pages, and returns what ends that.
+func (s *server) servePages(open listeners, ended chan<- error) (end func() error) {
+	pages := s.pages(admin.IsLoopback(open.admin))
+	servers := []*http.Server{admin.NewServer(pages.Admin(), s.log)}
+	go func() { ended <- servers[0].Serve(admin.Bounded(open.admin)) }()
+	if open.probe != nil {
+		probes := admin.NewServer(pages.Probes(), s.log)
+		servers = append(servers, probes)
+		go func() { ended <- probes.Serve(admin.Bounded(open.probe)) }()
 	}
+	return func() error {
+		var errs []error
+		for _, server := range servers {
+			errs = append(errs, server.Close())
+		}
+		return errors.Join(errs...)
+	}
+}
+
+func (s *server) pages(loopback bool) *admin.Pages {
+	return admin.New(admin.Options{
+		Service:   s.service,
+		Draining:  s.checks.Draining,
+		Lookups:   s.metrics.Lookups,
+		Decisions: s.decisions,
+		Checks:    s.service.Checks(),
+		Metrics:   s.metrics.Handler(s.service),
+		Version:   s.build.Version,
+		Commit:    s.build.Commit,
+		Token:     s.token,
+		Loopback:  loopback,
+		Log:       s.log,
+	})
 }

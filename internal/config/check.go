@@ -32,7 +32,7 @@ func (c *Config) settle() error {
 }
 
 func (c *Config) checkServer() error {
-	return errors.Join(c.checkAdminAddress(), c.checkMemoryLimit())
+	return errors.Join(c.checkAdminAddress(), c.checkProbeAddress(), c.checkMemoryLimit())
 }
 
 func (c *Config) checkMemoryLimit() error {
@@ -50,6 +50,24 @@ func (c *Config) checkAdminAddress() error {
 	if sharePort(c.Server.Envoy.GRPCAddress, c.Server.AdminAddress) {
 		return field.Errorf("server.admin_address",
 			"is the gRPC address too: health and metrics need an address of their own")
+	}
+	return nil
+}
+
+func (c *Config) checkProbeAddress() error {
+	address := c.Server.ProbeAddress
+	if address == "" {
+		return nil
+	}
+	if err := envoy.CheckTCP(address, "host:port"); err != nil {
+		return field.Errorf("server.probe_address", "got %q, %w", address, err)
+	}
+	for _, other := range []struct{ key, address string }{
+		{"grpc_address", c.Server.Envoy.GRPCAddress}, {"admin_address", c.Server.AdminAddress},
+	} {
+		if sharePort(other.address, address) {
+			return field.Errorf("server.probe_address", "is server.%s too: want an address of its own, or none", other.key)
+		}
 	}
 	return nil
 }
@@ -141,7 +159,7 @@ func (c *Config) checkFiles() error {
 	for n, i := range c.Issuers {
 		errs = append(errs, c.own(n, i.Validation.CheckFiles()))
 	}
-	return errors.Join(append(errs, c.Server.Envoy.CheckFiles())...)
+	return errors.Join(append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken())...)
 }
 
 // Warnings says in one line each what the configuration allows although it is

@@ -35,15 +35,18 @@ type Config struct {
 
 	Authz authz.Config `key:",inline"`
 
-	single bool // the file says auth, not issuers
+	single    bool              // the file says auth, not issuers
+	variables map[string]string // of the environment, which the file names
 }
 
 // Server is the two listeners: that for Envoy, and that for operators, which is apart
 // so that nobody who can reach the one can read the other.
 type Server struct {
-	Envoy        envoy.Config `key:",inline"`
-	AdminAddress string       `key:"admin_address" default:"127.0.0.1:9192" doc:"Health, metrics and status page, host:port; never the gRPC port."`
-	MemoryLimit  string       `key:"memory_limit" doc:"Soft limit of the process, as GOMEMLIMIT says it: 512MiB, or off. Empty: GOMEMLIMIT's, else nine tenths of the cgroup's."`
+	Envoy          envoy.Config `key:",inline"`
+	AdminAddress   string       `key:"admin_address" default:"127.0.0.1:9192" doc:"Health, metrics and status page, host:port; never the gRPC port."`
+	AdminTokenFile string       `key:"admin_token_file" doc:"File with a token of at least 32 characters, which everything on the admin address but /livez, /readyz and /metrics then asks for; re-read when it changes. Off loopback nothing else is served without."`
+	ProbeAddress   string       `key:"probe_address" doc:"/livez, /readyz and /metrics on an address of their own as well, host:port. Empty: on the admin address alone."`
+	MemoryLimit    string       `key:"memory_limit" doc:"Soft limit of the process, as GOMEMLIMIT says it: 512MiB, or off. Empty: GOMEMLIMIT's, else nine tenths of the cgroup's."`
 }
 
 // Log is where log lines begin and how they look.
@@ -109,8 +112,8 @@ func parse(path string, content []byte, lookup func(string) (string, bool), poli
 	if policyOnly {
 		file.Spare(ofMachine)
 	}
-	c := new(Config)
-	file.Decode(c, lookup)
+	c := &Config{variables: map[string]string{}}
+	file.Decode(c, c.remembering(lookup))
 	err = c.settle()
 	if !policyOnly {
 		err = errors.Join(err, c.checkFiles())

@@ -139,7 +139,9 @@ func (l leaf) values(t *testing.T, special map[string]any) []any {
 func rooms(c *Config) map[string]any {
 	fields := map[string]any{"type": c.Issuers[0].Type}
 	for name, room := range map[string]any{
-		"envoy": c.Server.Envoy, "admin": struct{ AdminAddress, MemoryLimit string }{c.Server.AdminAddress, c.Server.MemoryLimit}, "log": c.Log, "authz": c.Authz,
+		"envoy": c.Server.Envoy, "admin": struct{ AdminAddress, AdminTokenFile, ProbeAddress, MemoryLimit string }{
+			c.Server.AdminAddress, c.Server.AdminTokenFile, c.Server.ProbeAddress, c.Server.MemoryLimit,
+		}, "log": c.Log, "authz": c.Authz,
 		"discovery": c.Issuers[0].Discovery, "validation": c.Issuers[0].Validation,
 	} {
 		flatten(fields, name, reflect.ValueOf(room))
@@ -203,6 +205,10 @@ func pemFiles(t *testing.T) (keys, certificates [2]string) {
 // that nobody hands on, and one that ends in the field of another, fail.
 func TestEveryKeyReachesItsRoom(t *testing.T) {
 	keys, certificates := pemFiles(t)
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte(strings.Repeat("t", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const issuer, resource = "https://a.example.com", "https://a.example.com/mcp"
 	file := func(auth map[string]any) map[string]any {
 		auth["issuer"], auth["audience"] = issuer, "a"
@@ -228,6 +234,7 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 	}
 	special := map[string]any{
 		"server.grpc_address": "127.0.0.1:9199", "server.memory_limit": "100MiB", "server.admin_address": "127.0.0.1:9198",
+		"server.probe_address": "127.0.0.1:9197", "server.admin_token_file": token,
 		"server.tls.cert_file": certificates[1], "server.tls.key_file": keys[1], "server.tls.client_ca_file": certificates[1],
 		"auth.issuer": "https://b.example.com", "auth.metadata_url": issuer + "/m", "auth.jwks_uri": issuer + "/j",
 		"auth.introspection_endpoint": issuer + "/i", "auth.token_endpoint": issuer + "/t", "auth.ca_file": certificates[1],

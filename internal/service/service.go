@@ -35,6 +35,8 @@ type Service struct {
 
 	mu    sync.Mutex
 	units []*unit
+	inUse *config.Config // nil: none yet
+	since time.Time      // when it was put in force
 	// waits is built and running, and takes over once it can be decided; or nil.
 	waits  *waiting
 	closed bool
@@ -122,6 +124,7 @@ func (s *Service) use(c *candidate) {
 		u.issuer.Resize(cache.MaxEntries, int64(cache.MaxBytes))
 	}
 	s.checks.Use(c.policy)
+	s.inUse, s.since = c.cfg, time.Now()
 	gone := without(s.units, c.units)
 	s.units = c.units
 	s.retire(gone, retireAfter)

@@ -1,0 +1,41 @@
+package service
+
+import (
+	"time"
+
+	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/validation"
+)
+
+// IssuerState is how one issuer of the configuration in use is.
+type IssuerState struct {
+	Issuer   string
+	Strategy validation.Strategy
+	Problem  error // nil: its tokens can be decided
+
+	Discovery  discovery.State
+	Validation validation.State
+}
+
+// States returns how each issuer is, in the order of the configuration.
+func (s *Service) States() []IssuerState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []IssuerState
+	for _, u := range s.units {
+		all = append(all, IssuerState{
+			Issuer: u.discovery.Issuer, Strategy: u.validation.Strategy, Problem: u.server.Ready(),
+			Discovery: u.server.State(), Validation: u.issuer.State(),
+		})
+	}
+	return all
+}
+
+// InUse returns the configuration in use, which is not to be changed, and since when it
+// is; nil: there is none yet.
+func (s *Service) InUse() (*config.Config, time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inUse, s.since
+}
