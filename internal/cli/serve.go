@@ -215,12 +215,15 @@ func (s *server) answer(ctx context.Context, open listeners) error {
 // servePages serves the pages, and returns what ends that.
 func (s *server) servePages(open listeners, ended chan<- error) (end func() error) {
 	pages := s.pages(admin.IsLoopback(open.admin))
-	servers := []*http.Server{admin.NewServer(pages.Admin(), s.log)}
-	go func() { ended <- servers[0].Serve(admin.Bounded(open.admin)) }()
+	var servers []*http.Server
+	serve := func(lis net.Listener, h http.Handler) {
+		server := admin.NewServer(h, s.log)
+		servers = append(servers, server)
+		go func() { ended <- server.Serve(admin.Bounded(lis)) }()
+	}
+	serve(open.admin, pages.Admin())
 	if open.probe != nil {
-		probes := admin.NewServer(pages.Probes(), s.log)
-		servers = append(servers, probes)
-		go func() { ended <- probes.Serve(admin.Bounded(open.probe)) }()
+		serve(open.probe, pages.Probes())
 	}
 	return func() error {
 		var errs []error

@@ -186,7 +186,7 @@ func (r *installation) service() string { return r.name + "-bearergate" }
 // gateConfig is a configuration with one issuer, which is asked about opaque
 // tokens, and about the same one again each second.
 func gateConfig(issuer string) string {
-	return `server: {admin_address: ":9192"}
+	return `server: {probe_address: ":9193"}
 auth:
   issuer: ` + issuer + `
   audience: orders-api

@@ -144,7 +144,7 @@ func checks(pod netip.Addr) (int, error) {
 
 // metric returns the sum of the series of a metric of a Pod.
 func metric(pod netip.Addr, name string) (sum float64, err error) {
-	response, err := http.Get("http://" + pod.String() + ":9192/metrics")
+	response, err := http.Get("http://" + pod.String() + ":9193/metrics")
 	if err != nil {
 		return 0, err
 	}

@@ -109,7 +109,7 @@ func TestConfigMapsInUseStay(t *testing.T) {
 		c.Annotations = map[string]string{"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "security"}
 		return c
 	}
-	const path, current = "/api/v1/namespaces/security/configmaps/", "gate-bearergate-799700500b"
+	const path, current = "/api/v1/namespaces/security/configmaps/", "gate-bearergate-3e12685758"
 	all := inCluster(t, "minimal", map[string]any{
 		"/apis/apps/v1/namespaces/security/replicasets": appsv1.ReplicaSetList{
 			TypeMeta: metav1.TypeMeta{Kind: "ReplicaSetList", APIVersion: "apps/v1"},

@@ -81,6 +81,8 @@ var tooLate = []mistake{
 	{"server is no mapping", "server: 5", "", "config: server: got 5, want a mapping"},
 	{"headers are no mapping", "headers: [x-a]", "", `config: headers: got ["x-a"], want a mapping`},
 	{"one port twice", `server: {grpc_address: ":9192"}`, "", "got port 9192 for grpc_address and admin_address"},
+	{"probes on the gRPC port", `server: {probe_address: ":9191"}`, "", "got port 9191 for probe_address and another one"},
+	{"probes on the admin port", `server: {probe_address: ":9192"}`, "", "got port 9192 for probe_address and another one"},
 	{"least above most", "realm: a", "autoscaling.enabled=true,autoscaling.minReplicas=11", "got minReplicas 11, want at most maxReplicas 10"},
 	{"request above its limit", "realm: a", "resources.requests.memory=1Gi", "got a request of 1Gi memory, want at most the limit of 512Mi"},
 	{"request above its limit, in thousandths", "realm: a", "resources.requests.cpu=2001m", "got a request of 2001m cpu"},
@@ -132,7 +134,7 @@ func TestImage(t *testing.T) {
 
 // TestMistakes is what the chart refuses, and says why.
 func TestMistakes(t *testing.T) {
-	const listening = "server: {admin_address: \":9192\"}\n"
+	const listening = "server: {probe_address: \":9193\"}\n"
 	tests := []mistake{
 		{"no configuration", "", "", "config: missing"},
 		{"not YAML", "a: [", "", "config: not YAML"},
@@ -140,12 +142,13 @@ func TestMistakes(t *testing.T) {
 		{"loopback", `server: {grpc_address: "127.0.0.1:9191"}`, "", "server.grpc_address"},
 		{"port from the environment", `server: {grpc_address: ":${PORT}"}`, "", "server.grpc_address"},
 		{"admin port from the environment", `server: {admin_address: ":${PORT}"}`, "", "server.admin_address"},
+		{"probes on loopback", `server: {probe_address: "127.0.0.1:9193"}`, "", "server.probe_address"},
 		{"no duration", "server: {drain_delay: soon}", "", `server.drain_delay: got "soon"`},
 		{"certificate not used", listening, "tls.secretName=x", "config: server.tls: missing"},
 		{"certificate not mounted", "server: {tls: {cert_file: a}}", "", "tls: missing"},
-		{"metrics out of reach", "realm: a", "metrics.podMonitor.enabled=true", "server.admin_address"},
-		{"scraped out of reach", "realm: a", "networkPolicy.enabled=true,networkPolicy.scrapers[0].podLabels.a=b", "server.admin_address"},
-		{"probes with TLS out of reach", "server: {tls: {cert_file: a}}", "tls.secretName=x", "server.admin_address"},
+		{"metrics out of reach", "realm: a", "metrics.podMonitor.enabled=true", "server.probe_address"},
+		{"scraped out of reach", "realm: a", "networkPolicy.enabled=true,networkPolicy.scrapers[0].podLabels.a=b", "server.probe_address"},
+		{"probes with TLS out of reach", "server: {tls: {cert_file: a}}", "tls.secretName=x", "server.probe_address"},
 		{"two monitors", listening, "metrics.podMonitor.enabled=true,metrics.serviceMonitor.enabled=true", "both enabled"},
 		{"certificate of nobody", listening + "  ", "tls.certManager.enabled=true", "server.tls: missing"},
 		{"no metric to scale by", listening, "autoscaling.enabled=true,autoscaling.targetCPUUtilizationPercentage=null", "autoscaling: no metric"},

@@ -6,6 +6,9 @@ What would install, and then fail or mislead, is refused here with a sentence.
 {{- if eq (toString $server.grpcPort) (toString $server.adminPort) }}
 {{- fail (printf "config: server: got port %v for grpc_address and admin_address, want two" $server.grpcPort) }}
 {{- end }}
+{{- if and (dig "server" "probe_address" "" (include "bearergate.config" . | fromYaml)) (has (toString $server.probePort) (list (toString $server.grpcPort) (toString $server.adminPort))) }}
+{{- fail (printf "config: server: got port %v for probe_address and another one, want two" $server.probePort) }}
+{{- end }}
 {{- include "bearergate.checkLabels" . }}
 {{- include "bearergate.checkScaling" . }}
 {{- include "bearergate.checkResources" . }}

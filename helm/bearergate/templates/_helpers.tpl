@@ -154,7 +154,12 @@ that nobody can reach.
 {{- $everywhere := "^(0\\.0\\.0\\.0|\\[::\\])?:[0-9]+$" }}
 {{- $grpc := include "bearergate.address" (list "server.grpc_address" (default ":9191" $server.grpc_address) $everywhere "Envoy reaches the Pod by its address") }}
 {{- $admin := include "bearergate.address" (list "server.admin_address" (default "127.0.0.1:9192" $server.admin_address) "^[^$]*:[0-9]+$" "the chart must know the port") }}
-{{- $reachable := regexMatch $everywhere $admin }}
+{{- $probe := "" }}
+{{- if $server.probe_address }}
+{{- $probe = include "bearergate.address" (list "server.probe_address" $server.probe_address $everywhere "probes and metrics come from outside the Pod") }}
+{{- else if regexMatch $everywhere $admin }}
+{{- $probe = $admin }}
+{{- end }}
 {{- $secret := include "bearergate.tlsSecret" . }}
 {{- if and $secret (not $server.tls) (not .Values.existingConfigMap) }}
 {{- fail "config: server.tls: missing: tls is set, and Bearergate would speak plain text" }}
@@ -163,12 +168,14 @@ that nobody can reach.
 {{- fail "tls: missing: the configuration has server.tls; set tls.secretName or tls.certManager.enabled" }}
 {{- end }}
 {{- $metrics := or .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled (and .Values.networkPolicy.enabled .Values.networkPolicy.scrapers) }}
-{{- if and (or $metrics $secret) (not $reachable) }}
-{{- fail (printf "config: server.admin_address: got %q, want \":9192\": metrics, and probes with TLS, come from outside the Pod" $admin) }}
+{{- if and (or $metrics $secret) (not $probe) }}
+{{- fail "config: server.probe_address: missing, want \":9193\": metrics, and probes with TLS, come from outside the Pod" }}
 {{- end }}
 grpcPort: {{ regexFind "[0-9]+$" $grpc }}
 adminPort: {{ regexFind "[0-9]+$" $admin }}
-adminReachable: {{ $reachable }}
+adminExposed: {{ not (regexMatch "^(127\\.[0-9.]+|localhost|\\[::1\\]):" $admin) }}
+# The port of /livez, /readyz and /metrics; null: out of reach from outside the Pod.
+probePort: {{ regexFind "[0-9]+$" $probe | default "null" }}
 clientCertificates: {{ and (kindIs "map" $server.tls) (dig "client_ca_file" "" (default dict $server.tls)) | empty | not }}
 drainSeconds: {{ include "bearergate.seconds" (list "server.drain_delay" (default "0s" $server.drain_delay)) }}
 shutdownSeconds: {{ include "bearergate.seconds" (list "server.shutdown_timeout" (default "15s" $server.shutdown_timeout)) }}
