@@ -258,6 +258,9 @@ func (m *Metrics) ask(state State) {
 	}
 	for issuer, err := range state.Issuers() {
 		m.ready.WithLabelValues(issuer).Set(number(err == nil))
+		// A series that begins at 1 never increases: the first failure would be on no graph.
+		m.keys.WithLabelValues(issuer, failure)
+		m.discoveries.WithLabelValues(issuer, failure)
 	}
 	m.pending.Set(number(state.Pending() != nil))
 }

@@ -22,6 +22,7 @@ var series = map[string][]string{
 	"bearergate_cache_entries":                         {"cache"},
 	"bearergate_introspection_requests_total":          {"issuer", "result"},
 	"bearergate_introspection_duration_seconds_bucket": {"issuer", "le"},
+	"bearergate_introspection_breaker_open":            {"issuer"},
 	"bearergate_jwks_refreshes_total":                  {"issuer", "result"},
 	"bearergate_jwks_last_success_timestamp_seconds":   {"issuer"},
 	"bearergate_discovery_refreshes_total":             {"issuer", "result"},
