@@ -27,7 +27,8 @@ func readDoc(t *testing.T, name ...string) string {
 func TestPageShowsTheConfigurationsThatRan(t *testing.T) {
 	page := readDoc(t, "authorization-servers.md")
 	for _, name := range Names() {
-		if file := readDoc(t, "authorization-servers", name+".yaml"); !strings.Contains(page, "```yaml\n"+file+"```\n") {
+		_, file, _ := strings.Cut(readDoc(t, "authorization-servers", name+".yaml"), "\n") // the head is for editors
+		if !strings.Contains(page, "```yaml\n"+file+"```\n") {
 			t.Errorf("%s.yaml is not on the page as it is", name)
 		}
 		s := Server{name: name}
