@@ -40,11 +40,13 @@ func documented(t *testing.T, comment string) string {
 	return block
 }
 
-// loopback is a configuration of the page for an issuer on loopback.
+// loopback is a configuration of the page for issuers on loopback.
 func loopback(config, issuer string) string {
-	config = strings.Replace(config, "audience: orders-api", "audience: orders-api\n  insecure_http: true", 1)
-	return `server: {grpc_address: "$GRPC", admin_address: "$ADMIN"}` + "\n" +
-		strings.ReplaceAll(config, documentedIssuer, issuer)
+	return `server: {grpc_address: "$GRPC", admin_address: "$ADMIN"}` + "\n" + strings.NewReplacer(
+		"  issuer: "+documentedIssuer, "  insecure_http: true\n  issuer: "+issuer,
+		"{issuer: "+documentedIssuer, "{insecure_http: true, issuer: "+issuer,
+		"{issuer: https://partner.example.com", "{insecure_http: true, issuer: "+issuer+"/partner",
+	).Replace(config)
 }
 
 // enforced is step 3 of the page.
@@ -92,8 +94,9 @@ func jwtAuthn(t *testing.T, issuer string) (filter any, cluster object) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return parsed(t, block)["http_filters"].([]any)[0], parsed(t, fmt.Sprintf(`{name: auth, load_assignment: {cluster_name: auth,
-  endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: %s, port_value: %s}}}}]}]}}`, host, port))
+	address := fmt.Sprintf("{socket_address: {address: %s, port_value: %s}}", host, port)
+	return parsed(t, block)["http_filters"].([]any)[0], parsed(t, `{name: auth, load_assignment: {cluster_name: auth,
+  endpoints: [{lb_endpoints: [{endpoint: {address: `+address+`}}]}]}}`)
 }
 
 // start runs Envoy with these filters before the router, and with the changes
@@ -163,7 +166,8 @@ func (s *stage) travel(t *testing.T, want func(request) int, groups string, payl
 		resp, body := s.get(t, r.path, headers)
 		seen := s.upstream.Take()
 		if resp.StatusCode != want(r) || len(seen) != map[bool]int{true: 1}[want(r) == http.StatusOK] {
-			t.Errorf("%s: got %d %s, and %d requests at the upstream; want %d", r.name, resp.StatusCode, body, len(seen), want(r))
+			t.Errorf("%s: got %d %s, and %d requests at the upstream; want %d",
+				r.name, resp.StatusCode, body, len(seen), want(r))
 		}
 		for _, u := range seen {
 			if u.Header.Get("Authorization") != "" {
@@ -309,15 +313,7 @@ func TestMigratedRules(t *testing.T) {
 			if asks == nil {
 				return
 			}
-			config = strings.ReplaceAll(enforced(config), "{issuer: "+documentedIssuer, "{insecure_http: true, issuer: "+documentedIssuer)
-			config = strings.ReplaceAll(config, "https://partner.example.com, audience", issuer.URL()+"/partner, insecure_http: true, audience")
-			if strings.Contains(config, "issuers:\n") {
-				config = `server: {grpc_address: "$GRPC", admin_address: "$ADMIN"}` + "\n" +
-					strings.ReplaceAll(config, documentedIssuer, issuer.URL())
-			} else {
-				config = loopback(config, issuer.URL())
-			}
-			service := harness.Serve(t, config)
+			service := harness.Serve(t, loopback(enforced(config), issuer.URL()))
 			client := service.Client(t)
 			for _, a := range asks {
 				headers := map[string]string{}
@@ -326,7 +322,8 @@ func TestMigratedRules(t *testing.T) {
 				}
 				var got string
 				harness.Eventually(t, "the issuer's keys", func() bool {
-					response, err := client.Check(t.Context(), harness.Check(a.method, "api.example.com", a.path, headers, nil))
+					check := harness.Check(a.method, "api.example.com", a.path, headers, nil)
+					response, err := client.Check(t.Context(), check)
 					got = harness.Reason(response)
 					return err == nil && got != "unavailable"
 				})
