@@ -41,6 +41,7 @@ func TestARuleInShadowModeStopsNothing(t *testing.T) {
 		"deny":           {"/closed", "", authz.Route{}, authz.Forbidden, false},
 		"when":           {"/when", good, authz.Route{}, authz.Forbidden, false},
 		"named":          {"/elsewhere", "", authz.Route{Rule: "shadow", HasRule: true}, authz.NoToken, false},
+		"route's scopes": {"/shadow/x", good, authz.Route{Scopes: []string{"admin"}, HasScopes: true}, authz.InsufficientScope, false},
 		"another rule":   {"/x", "", authz.Route{}, authz.NoToken, true},
 		"ambiguous path": {"/shadow/../x", good, authz.Route{}, authz.BadRequest, true},
 		"route":          {"/shadow/x", good, authz.Route{Unknown: "bearergate.x"}, authz.Misconfigured, true},

@@ -21,7 +21,7 @@ func (c Config) Warnings() []string {
 	}
 	for n, r := range c.Rules {
 		if r.shadowed() {
-			all = append(all, fmt.Sprintf("rules[%d].enforce: false: every request of rule %s passes, whatever it says", n, r.Name))
+			all = append(all, fmt.Sprintf("rules[%d].enforce: false: every request of rule %s passes", n, r.Name))
 		}
 	}
 	return append(all, c.caseWarnings()...)
@@ -78,7 +78,7 @@ func (c Config) rulesByCase() (all, anyCase []*rule) {
 // weakerInAnotherCase names what holds for a path that differs from r's in case
 // alone, if that is weaker than the rule.
 func (c Config) weakerInAnotherCase(r *rule, anyCase []*rule) string {
-	if r.Match == nil || r.Access == accessPublic {
+	if r.Match == nil || r.rank() == 0 {
 		return ""
 	}
 	for i := range r.paths {
@@ -129,8 +129,8 @@ func isSubset(some, all []string) bool {
 
 // isStrongerThan says whether the rule keeps out what other lets pass.
 func (r *rule) isStrongerThan(other *rule) bool {
-	if rank(r.Access) != rank(other.Access) || r.Access == accessDeny {
-		return rank(r.Access) > rank(other.Access)
+	if r.rank() != other.rank() || r.Access == accessDeny || r.rank() == 0 {
+		return r.rank() > other.rank()
 	}
 	lacks := func(mine, others []string) bool { // each list names what will do
 		return len(mine) > 0 && (len(others) == 0 || !isSubset(others, mine))
@@ -140,8 +140,12 @@ func (r *rule) isStrongerThan(other *rule) bool {
 		r.MaxAge > 0 && (other.MaxAge == 0 || other.MaxAge > r.MaxAge)
 }
 
-func rank(access string) int {
-	return slices.Index([]string{accessPublic, accessOptional, accessToken, accessDeny}, access)
+// rank is how much is asked; of a rule that is not enforced, nothing.
+func (r *rule) rank() int {
+	if r.shadowed() {
+		return 0
+	}
+	return slices.Index([]string{accessPublic, accessOptional, accessToken, accessDeny}, r.Access)
 }
 
 // inAnotherCase returns a path that would fit the pattern but for its case, or

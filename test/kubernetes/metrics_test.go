@@ -29,6 +29,7 @@ var series = map[string][]string{
 	"bearergate_issuer_ready":                          {"issuer"},
 	"bearergate_config_reloads_total":                  {"result"},
 	"bearergate_config_pending":                        {},
+	"bearergate_shadow_total":                          {"reason"},
 	"bearergate_build_info":                            {"version", "commit", "go_version"},
 }
 
