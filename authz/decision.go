@@ -11,6 +11,7 @@ import (
 
 // Decision is what becomes of a request. Its zero value denies.
 type Decision struct {
+	ID     string // tells it from others, where somebody keeps decisions; empty: nobody does
 	Reason Reason
 	Rule   string // the name of the rule that decided; empty: none matched
 	Issuer string // the configured issuer that was chosen; empty: none

@@ -33,6 +33,7 @@ type early struct {
 	deadline time.Time
 	once     sync.Once
 	stopped  atomic.Bool
+	note     atomic.Uint32 // for [NoteOf]
 	timed    context.Context
 	cancel   context.CancelFunc
 }
@@ -66,11 +67,24 @@ func RequestOf(ctx context.Context) *authz.Request {
 	return r
 }
 
+// noteKey is what [NoteOf] asks a context for.
+type noteKey struct{}
+
+// NoteOf returns a number of the Check that is decided in ctx, zero when it begins, in
+// which one Observer may note what it is told on the way; nil where none is decided.
+func NoteOf(ctx context.Context) *atomic.Uint32 {
+	n, _ := ctx.Value(noteKey{}).(*atomic.Uint32)
+	return n
+}
+
 // Value implements context.Context. The request is here already: a context of its own
 // for it would cost an allocation at every Check.
 func (e *early) Value(key any) any {
 	if key == (requestKey{}) {
 		return e.request.Load()
+	}
+	if key == (noteKey{}) {
+		return &e.note
 	}
 	return e.Context.Value(key)
 }

@@ -241,7 +241,7 @@ func told(d *authz.Decision) iter.Seq2[string, string] {
 		tell := func(name, value string) bool {
 			return value == "" || yield(name, strings.ToValidUTF8(value, "\uFFFD"))
 		}
-		if !tell("reason", d.Reason.String()) || !tell("rule", d.Rule) {
+		if !tell("reason", d.Reason.String()) || !tell("rule", d.Rule) || !tell("decision_id", d.ID) {
 			return
 		}
 		t := d.Token

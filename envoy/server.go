@@ -6,9 +6,12 @@ package envoy
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -47,6 +50,7 @@ type Server struct {
 	policy atomic.Pointer[Policy]
 	events Observer
 	log    *slog.Logger
+	named  atomic.Bool // decisions have an ID
 }
 
 // NewServer returns a Server that denies everything until [Server.Use].
@@ -57,6 +61,20 @@ func NewServer(events Observer, log *slog.Logger) *Server {
 // Use puts a policy in force between two requests: each request is decided by
 // one policy from beginning to end.
 func (s *Server) Use(p Policy) { s.policy.Store(&p) }
+
+// Identify has each decision given an ID, or none any more. Whoever is told of the
+// decision, and the dynamic metadata, have it.
+func (s *Server) Identify(decisions bool) { s.named.Store(decisions) }
+
+// newID returns 128 random bits in hex. It is an identifier and no secret.
+func newID() string {
+	var bits [16]byte
+	binary.NativeEndian.PutUint64(bits[:8], rand.Uint64()) //nolint:gosec // no secret
+	binary.NativeEndian.PutUint64(bits[8:], rand.Uint64()) //nolint:gosec // no secret
+	var text [2 * len(bits)]byte
+	hex.Encode(text[:], bits[:])
+	return string(text[:])
+}
 
 // Check implements the ext_authz service for callers within the process. It never
 // fails but for a request or an answer that cannot be written.
@@ -110,6 +128,7 @@ func (s *Server) answer(d *authz.Decision, room []byte) []byte {
 	if err != nil {
 		s.log.Error("answer", "error", err)
 		failed := denied(authz.Internal, err)
+		failed.ID = d.ID
 		response, _ = respond(&failed, room)
 	}
 	return response
@@ -122,8 +141,11 @@ func (s *Server) overloaded(ctx context.Context, err error) []byte {
 	return s.answer(&d, nil)
 }
 
-// tell has a decision counted and logged.
+// tell has a decision named, counted and logged.
 func (s *Server) tell(ctx context.Context, r *authz.Request, d *authz.Decision, took time.Duration) {
+	if s.named.Load() {
+		d.ID = newID()
+	}
 	s.events.End(ctx, Event{r, d, took})
 	s.record(ctx, r, d, took)
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/admin"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/memory"
 	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/service"
@@ -73,12 +74,33 @@ func (p program) serve(ctx context.Context, path string, reload <-chan os.Signal
 
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	go s.service.Watch(background, file, reload, s.reloaded)
+	go s.service.Watch(background, file, before(background, reload, s.decisions.Reopen), s.reloaded)
 
 	if open, err = open.complete(cfg); err != nil {
 		return err
 	}
 	return s.answer(ctx, open)
+}
+
+// before passes signals on, after do was done: a log file that was moved away is opened
+// again even when the configuration is not usable.
+func before(ctx context.Context, signals <-chan os.Signal, do func()) <-chan os.Signal {
+	passed := make(chan os.Signal, 1)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case sig := <-signals:
+				do()
+				select {
+				case passed <- sig:
+				default: // one that nobody has looked at yet stands for both
+				}
+			}
+		}
+	}()
+	return passed
 }
 
 // server is one run of serve: the service, and what stands around it.
@@ -91,8 +113,9 @@ type server struct {
 	metrics   *metrics.Metrics
 	traces    *telemetry.Traces
 	push      *telemetry.Push
-	decisions *admin.Decisions
+	recent    *admin.Decisions
 	token     *admin.Token
+	decisions *telemetry.DecisionLog
 	service   *service.Service
 	checks    *envoy.GRPC
 }
@@ -104,11 +127,15 @@ func (p program) newServer(ctx context.Context, cfg *config.Config) *server {
 	s.log = s.logging.logger(p.stderr)
 	export := telemetry.ExportOptions{Version: p.build.Version, Log: s.log}
 	s.traces = telemetry.StartTraces(ctx, export)
-	s.decisions, s.token = admin.NewDecisions(), admin.NewToken(s.log)
+	s.recent, s.token = admin.NewDecisions(), admin.NewToken(s.log)
+	s.decisions = telemetry.NewDecisionLog(telemetry.DecisionLogOptions{
+		Stderr: p.stderr, Log: s.log, Unwritten: s.metrics.Unwritten,
+	})
 	s.service = service.New(s.log, s.metrics, service.Observers{
 		Checks: s.traces.Checks(), Discovery: s.traces.Discovery(), Validation: s.traces.Validation(),
 		Transport: s.traces.Transport,
-	}, service.Observers{Checks: s.decisions.Observer()})
+	}, service.Observers{Checks: s.recent.Observer()},
+		service.Observers{Checks: s.decisions.Checks(), Validation: s.decisions.Validation()})
 	s.push = telemetry.StartPush(ctx, export, s.metrics.Gatherer(s.service))
 	return s
 }
@@ -116,6 +143,7 @@ func (p program) newServer(ctx context.Context, cfg *config.Config) *server {
 // close ends the service, and then has what was told of it sent.
 func (s *server) close(ctx context.Context) {
 	s.service.Close()
+	s.decisions.Close()
 	s.traces.Close(ctx)
 	s.push.Close(ctx)
 }
@@ -127,13 +155,13 @@ func (s *server) prepare() error {
 		s.log.Warn(w)
 	}
 	s.limitMemory(s.started)
-	if err := s.token.Use(s.started.Server.AdminTokenFile); err != nil {
+	err := errors.Join(s.logDecisions(s.started), s.token.Use(s.started.Server.AdminTokenFile))
+	if err != nil {
 		return err
 	}
 	if err := s.service.Apply(s.started); err != nil {
 		return err
 	}
-	var err error
 	s.checks, err = envoy.NewGRPC(s.started.Server.Envoy, s.service.Checks(), s.service.Ready, s.log)
 	return err
 }
@@ -143,6 +171,9 @@ func (s *server) prepare() error {
 func (s *server) reloaded(cfg *config.Config) {
 	s.logging.set(cfg.Log)
 	s.limitMemory(cfg)
+	if err := s.logDecisions(cfg); err != nil {
+		s.log.Error("the decision log goes on as it was", "error", err)
+	}
 	if err := s.checks.Update(cfg.Server.Envoy); err != nil {
 		s.log.Error("changed server settings are not usable, keeping those in use", "error", err)
 	}
@@ -155,6 +186,16 @@ func (s *server) reloaded(cfg *config.Config) {
 	if inUse := s.started.Server.ProbeAddress; cfg.Server.ProbeAddress != inUse {
 		s.log.Warn("server.probe_address changed: restart to listen there", "in_use", inUse)
 	}
+}
+
+// logDecisions has decisions written as cfg says. Each one that is written has an ID.
+func (s *server) logDecisions(cfg *config.Config) error {
+	if cfg.Telemetry.DecisionLog.Output != "" {
+		s.service.Checks().Identify(true)
+	}
+	err := s.decisions.Use(cfg.Telemetry.DecisionLog, cfg.Digest)
+	s.service.Checks().Identify(s.decisions.On())
+	return field.Under("telemetry.decision_log", err)
 }
 
 // limitMemory sets the soft limit that cfg says. One that cannot be found out is no
@@ -239,7 +280,7 @@ func (s *server) pages(loopback bool) *admin.Pages {
 		Service:   s.service,
 		Draining:  s.checks.Draining,
 		Lookups:   s.metrics.Lookups,
-		Decisions: s.decisions,
+		Decisions: s.recent,
 		Checks:    s.service.Checks(),
 		Metrics:   s.metrics.Handler(s.service),
 		Version:   s.build.Version,

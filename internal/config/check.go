@@ -26,7 +26,8 @@ func (c *Config) settle() error {
 	}
 	c.assemble()
 	errs = append(errs,
-		c.checkServer(), field.Under("log", field.Check(c.Log)), c.checkIssuers(), c.checkCache(),
+		c.checkServer(), field.Under("log", field.Check(c.Log)),
+		field.Under("telemetry.decision_log", field.Check(c.Telemetry.DecisionLog)), c.checkIssuers(), c.checkCache(),
 		c.Server.Envoy.Validate(), c.rename(c.Authz.Validate()))
 	return errors.Join(errs...)
 }
@@ -159,7 +160,7 @@ func (c *Config) checkFiles() error {
 	for n, i := range c.Issuers {
 		errs = append(errs, c.own(n, i.Validation.CheckFiles()))
 	}
-	return errors.Join(append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken())...)
+	return errors.Join(append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken(), c.Telemetry.DecisionLog.checkFiles())...)
 }
 
 // Warnings says in one line each what the configuration allows although it is

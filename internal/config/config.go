@@ -5,6 +5,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +29,8 @@ type Config struct {
 	Server Server `key:"server" doc:"The listeners."`
 	Log    Log    `key:"log" doc:"Where log lines begin and how they look."`
 
+	Telemetry Telemetry `key:"telemetry" doc:"What others are told of decisions."`
+
 	Auth    *Issuer  `key:"auth" doc:"The authorization server. For several: issuers."` // nil once loaded: it is in Issuers
 	Issuers []Issuer `key:"issuers" doc:"Several authorization servers, instead of auth."`
 
@@ -34,6 +38,9 @@ type Config struct {
 	JWKS  discovery.Intervals    `key:"jwks" doc:"How metadata and keys are kept fresh."`
 
 	Authz authz.Config `key:",inline"`
+
+	// Digest tells the file from others: the beginning of its SHA-256, in hex.
+	Digest string
 
 	single    bool              // the file says auth, not issuers
 	variables map[string]string // of the environment, which the file names
@@ -112,7 +119,7 @@ func parse(path string, content []byte, lookup func(string) (string, bool), poli
 	if policyOnly {
 		file.Spare(ofMachine)
 	}
-	c := &Config{variables: map[string]string{}}
+	c := &Config{variables: map[string]string{}, Digest: digest(content)}
 	file.Decode(c, c.remembering(lookup))
 	err = c.settle()
 	if !policyOnly {
@@ -122,6 +129,12 @@ func parse(path string, content []byte, lookup func(string) (string, bool), poli
 		return nil, err
 	}
 	return c, nil
+}
+
+// digest has 48 bits: enough to tell the files of one place from each other.
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:6])
 }
 
 // ofMachine says of a key whether its value is a secret or the name of a file: what

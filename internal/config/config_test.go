@@ -77,6 +77,7 @@ func TestFormatsAgree(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
+		got.Digest = want.Digest // they are different files
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(Config{}), cmpopts.IgnoreFields(Config{}, "variables")); diff != "" {
 			t.Errorf("%s: %s", name, diff)
 		}

@@ -117,6 +117,8 @@ func (l leaf) values(t *testing.T, special map[string]any) []any {
 		return []any{true}
 	case kind == reflect.Int:
 		return []any{12345}
+	case kind == reflect.Float64:
+		return []any{0.25}
 	case kind == reflect.Slice && len(l.OneOf) > 0:
 		return []any{l.OneOf[:1]}
 	case kind == reflect.Slice:
@@ -141,7 +143,7 @@ func rooms(c *Config) map[string]any {
 	for name, room := range map[string]any{
 		"envoy": c.Server.Envoy, "admin": struct{ AdminAddress, AdminTokenFile, ProbeAddress, MemoryLimit string }{
 			c.Server.AdminAddress, c.Server.AdminTokenFile, c.Server.ProbeAddress, c.Server.MemoryLimit,
-		}, "log": c.Log, "authz": c.Authz,
+		}, "log": c.Log, "authz": c.Authz, "telemetry": c.Telemetry,
 		"discovery": c.Issuers[0].Discovery, "validation": c.Issuers[0].Validation,
 	} {
 		flatten(fields, name, reflect.ValueOf(room))
@@ -214,6 +216,7 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		auth["issuer"], auth["audience"] = issuer, "a"
 		return map[string]any{
 			"auth": auth, "log": map[string]any{}, "cache": map[string]any{}, "jwks": map[string]any{},
+			"telemetry": map[string]any{"decision_log": map[string]any{}},
 			"server": map[string]any{"tls": map[string]any{
 				"cert_file": certificates[0], "key_file": keys[0], "client_ca_file": certificates[0],
 			}},
@@ -239,6 +242,7 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		"auth.issuer": "https://b.example.com", "auth.metadata_url": issuer + "/m", "auth.jwks_uri": issuer + "/j",
 		"auth.introspection_endpoint": issuer + "/i", "auth.token_endpoint": issuer + "/t", "auth.ca_file": certificates[1],
 		"auth.client_secret_file": keys[0], "auth.client_key_file": keys[1], "auth.client_cert_file": certificates[1],
+		"telemetry.decision_log.subject_key_file": keys[0],
 		"headers": map[string]string{"x-other": "sub"}, "scope_implies": map[string][]string{"a": {"b"}},
 		"rules[0].match.paths": []string{"/x"}, "rules[0].match.methods": []string{"PUT"}, "rules[0].issuers": []string{issuer},
 		"rules[0].when": "true", "rules[0].resource": resource,
@@ -312,7 +316,8 @@ func TestEveryBoundIsHeld(t *testing.T) {
 	file := map[string]any{
 		"auth": map[string]any{"issuer": "https://a.example.com", "audience": "a"},
 		"log":  map[string]any{}, "cache": map[string]any{}, "jwks": map[string]any{}, "server": map[string]any{},
-		"rules": []any{map[string]any{"name": "r"}},
+		"telemetry": map[string]any{"decision_log": map[string]any{}},
+		"rules":     []any{map[string]any{"name": "r"}},
 	}
 	held := 0
 	for _, l := range leaves(nil, reflect.TypeFor[Config]()) {
@@ -344,6 +349,8 @@ func (l leaf) forbidden(t *testing.T) []any {
 		values = append(values, (d + beyond).String())
 	}
 	switch {
+	case l.Type.Kind() == reflect.Float64:
+		values = append(values, -0.001, 1.001)
 	case len(l.OneOf) > 0 && l.Type.Kind() == reflect.Slice:
 		values = append(values, []string{l.OneOf[0], "nonsense"})
 		if l.Min != "" {

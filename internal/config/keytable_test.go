@@ -75,6 +75,8 @@ func kindOf(k field.Key) (kind, inside string, object reflect.Type) {
 			kind += ", " + k.Bounds()
 		}
 		return kind, "", nil
+	case t.Kind() == reflect.Float64:
+		return "number, " + k.Bounds(), "", nil
 	case t == reflect.TypeFor[[]Issuer]():
 		return "list of objects as `auth` is", "", nil
 	case t.Kind() == reflect.Struct:

@@ -30,6 +30,7 @@ type schema struct {
 	Enum                 []string           `json:"enum,omitempty"`
 	Pattern              string             `json:"pattern,omitempty"`
 	Minimum              *int64             `json:"minimum,omitempty"`
+	Maximum              *int64             `json:"maximum,omitempty"`
 	MinItems             int                `json:"minItems,omitempty"`
 	Items                *schema            `json:"items,omitempty"`
 	Properties           map[string]*schema `json:"properties,omitempty"`
@@ -88,7 +89,9 @@ func valueSchema(t reflect.Type, k field.Key) *schema {
 	case reflect.Bool:
 		return &schema{Type: "boolean"}
 	case reflect.Int:
-		return integerSchema(k)
+		return numberSchema("integer", k)
+	case reflect.Float64:
+		return numberSchema("number", k)
 	case reflect.Slice:
 		return listSchema(t, k)
 	case reflect.Map:
@@ -101,10 +104,13 @@ func valueSchema(t reflect.Type, k field.Key) *schema {
 	return stringSchema(t, k)
 }
 
-func integerSchema(k field.Key) *schema {
-	s := &schema{Type: "integer"}
+func numberSchema(kind string, k field.Key) *schema {
+	s := &schema{Type: kind}
 	if least, err := strconv.ParseInt(k.Min, 10, 64); err == nil {
 		s.Minimum = &least
+	}
+	if most, err := strconv.ParseInt(k.Max, 10, 64); err == nil {
+		s.Maximum = &most
 	}
 	return s
 }

@@ -137,6 +137,12 @@ func set(to reflect.Value, text string) {
 	case to.Kind() == reflect.Bool:
 		to.SetBool(text == "true")
 		return
+	case to.Kind() == reflect.Float64:
+		var f float64
+		if f, err = strconv.ParseFloat(text, 64); err == nil {
+			to.SetFloat(f)
+			return
+		}
 	default:
 		i, err = strconv.ParseInt(text, 10, 64)
 	}
@@ -176,7 +182,7 @@ func (k Key) check(v reflect.Value) error {
 		return errors.Join(errs...)
 	case len(k.OneOf) > 0:
 		return k.checkAllowed(v.String())
-	case v.CanInt() && !k.within(v):
+	case (v.CanInt() || v.CanFloat()) && !k.within(v):
 		return fmt.Errorf("got %v, want %s", v, k.Bounds())
 	}
 	return nil
@@ -196,6 +202,9 @@ func (k Key) within(v reflect.Value) bool {
 	compare := func(bound string) int {
 		b := reflect.New(v.Type()).Elem()
 		set(b, bound)
+		if v.CanFloat() {
+			return cmp.Compare(v.Float(), b.Float())
+		}
 		return cmp.Compare(v.Int(), b.Int())
 	}
 	return (k.Min == "" || compare(k.Min) >= 0) && (k.Max == "" || compare(k.Max) <= 0) &&

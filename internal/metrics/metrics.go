@@ -42,6 +42,7 @@ type Metrics struct {
 	ready             *prometheus.GaugeVec
 	reloads           *prometheus.CounterVec
 	pending           prometheus.Gauge
+	unwritten         prometheus.Counter
 
 	gathering sync.Mutex
 	entries   *prometheus.GaugeVec
@@ -74,6 +75,8 @@ func New(version, commit string) *Metrics {
 		reloads: r.counter("config_reloads_total",
 			"Reloads of the configuration.", "result"),
 		pending: r.gauge("config_pending", "1 while a new configuration waits for an issuer.").WithLabelValues(),
+		unwritten: r.counter("decision_log_dropped_total",
+			"Decisions that the decision log should have and could not.").WithLabelValues(),
 		entries: r.gauge("cache_entries", "Entries in the caches.", "cache"),
 	}
 	m.prepareChecks()
@@ -217,6 +220,9 @@ func (m *Metrics) Validation() validation.Observer {
 
 // Reload counts a reload of the configuration.
 func (m *Metrics) Reload(err error) { m.reloads.WithLabelValues(result(err)).Inc() }
+
+// Unwritten counts decisions that the decision log should have and has not.
+func (m *Metrics) Unwritten(n int) { m.unwritten.Add(float64(n)) }
 
 // Forget drops the series of an issuer that is no longer configured.
 func (m *Metrics) Forget(issuer string) {

@@ -60,6 +60,8 @@ func (d *decoder) value(path string, n *node, to reflect.Value) {
 		}
 	case reflect.Int:
 		d.integer(path, n, to)
+	case reflect.Float64:
+		d.float(path, n, to)
 	case reflect.Pointer:
 		to.Set(reflect.New(to.Type().Elem()))
 		d.value(path, n, to.Elem())
@@ -84,7 +86,7 @@ func mayShow(n *node, to reflect.Value) bool {
 		return false
 	}
 	switch to.Kind() {
-	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64:
+	case reflect.String, reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64:
 		return n.isScalar()
 	default:
 		return false
@@ -217,6 +219,18 @@ func (d *decoder) integer(path string, n *node, to reflect.Value) {
 		return
 	}
 	to.SetInt(i)
+}
+
+// float takes any number that JSON can say.
+func (d *decoder) float(path string, n *node, to reflect.Value) {
+	if n.kind != integer && n.kind != float {
+		d.fail(path, "got %s, want a number", n.kind)
+		return
+	}
+	if number, ok := d.number(path, n).(json.Number); ok {
+		f, _ := number.Float64() // number made it of one
+		to.SetFloat(f)
+	}
 }
 
 func (d *decoder) structure(path string, n *node, to reflect.Value) {
