@@ -211,7 +211,7 @@ func recordOf(ctx context.Context, s *logSettings, e envoy.Event) record {
 		one.looked = n.Load()
 	}
 	if t := d.Token; t != nil {
-		one.subject, one.client, one.scopes = t.Subject, t.ClientID, t.Scopes
+		one.subject, one.client, one.scopes = t.Subject, bounded(t.ClientID), t.Scopes
 	}
 	path, _, _ := strings.Cut(r.Path, "?") // a token may be in the query
 	one.requestID, one.method, one.host, one.path = clones(r.ID, r.Method, r.Host, path)
