@@ -218,6 +218,16 @@ insecure_http = true
 	}
 }
 
+func TestDecisionLogThatCannotBeOpened(t *testing.T) {
+	dir := files(t, map[string]string{"a.yaml": "auth: {issuer: https://as.example.com, audience: api}\n" +
+		"telemetry: {decision_log: {output: /nonexistent/decisions.log}}\n"})
+	var stderr bytes.Buffer
+	status := Run(t.Context(), build, []string{"serve", "--config=" + filepath.Join(dir, "a.yaml")}, io.Discard, &stderr)
+	if want := "telemetry.decision_log.output: open /nonexistent"; status != 1 || !strings.Contains(stderr.String(), want) {
+		t.Errorf("got status %d and %s, want 1 and %s", status, &stderr, want)
+	}
+}
+
 func TestHintIsForTheConfigurationItself(t *testing.T) {
 	dir := files(t, map[string]string{"a.yaml": "auth: {issuer: https://as.example.com, audience: api, ca_file: /none.pem}"})
 	for name, want := range map[string]bool{"none.yaml": true, "a.yaml": false} {

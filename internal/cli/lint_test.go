@@ -33,7 +33,7 @@ func TestLint(t *testing.T) {
 		stdout, stderr string // contained
 	}{
 		"clean":          {[]string{in("good.yaml")}, 0, "looked at 1 listener", ""},
-		"findings":       {[]string{in("bad.yaml")}, 1, "bad.yaml:74: error BG001: failure_mode_allow is on\n    why: ", "severity error"},
+		"findings":       {[]string{in("bad.yaml")}, 1, "bad.yaml:75: error BG001: failure_mode_allow is on\n    why: ", "severity error"},
 		"several files":  {[]string{in("good.yaml"), in("bad.yaml")}, 1, "looked at 2 listeners", ""},
 		"JSON":           {[]string{"--output=json", in("bad.yaml")}, 1, `"code": "BG001"`, ""},
 		"SARIF":          {[]string{"--output=sarif", in("bad.yaml")}, 1, `"version": "2.1.0"`, ""},

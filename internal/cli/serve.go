@@ -17,7 +17,6 @@ import (
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/admin"
 	"github.com/bearergate/bearergate/internal/config"
-	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/memory"
 	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/service"
@@ -195,7 +194,7 @@ func (s *server) logDecisions(cfg *config.Config) error {
 	}
 	err := s.decisions.Use(cfg.Telemetry.DecisionLog, cfg.Digest)
 	s.service.Checks().Identify(s.decisions.On())
-	return field.Under("telemetry.decision_log", err)
+	return err
 }
 
 // limitMemory sets the soft limit that cfg says. One that cannot be found out is no

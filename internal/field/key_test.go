@@ -1,6 +1,7 @@
 package field_test
 
 import (
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type outer struct {
 	Skew   time.Duration     `key:"skew" default:"30s" min:"0s" max:"5m"`
 	Size   bytesize.Size     `key:"size" default:"2MiB" min:"1MiB"`
 	Count  int               `key:"count" default:"3" max:"9"`
+	Share  float64           `key:"share" default:"0.5" min:"0" max:"1"`
 	Flag   bool              `key:"flag" default:"true"`
 	Level  string            `key:"level" default:"low" oneof:"low|high"`
 	Some   []string          `key:"some,string,required" default:"all" min:"1" oneof:"x|y"`
@@ -47,11 +49,11 @@ func TestKeysAreThoseOfTheObject(t *testing.T) {
 	for _, k := range field.Keys(reflect.TypeFor[outer]()) {
 		names = append(names, k.Name)
 	}
-	want := []string{"kind", "skew", "size", "count", "flag", "level", "some", "names", "nested"}
+	want := []string{"kind", "skew", "size", "count", "share", "flag", "level", "some", "names", "nested"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)
 	}
-	some := field.Keys(reflect.TypeFor[outer]())[6]
+	some := field.Keys(reflect.TypeFor[outer]())[7]
 	if !some.String || !some.Required || some.Empty {
 		t.Errorf("got %+v, want the options of its tag", some)
 	}
@@ -59,7 +61,7 @@ func TestKeysAreThoseOfTheObject(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	want := outer{
-		Inner: inner{"a"}, Skew: 30 * time.Second, Size: 2 << 20, Count: 3, Flag: true, Level: "low",
+		Inner: inner{"a"}, Skew: 30 * time.Second, Size: 2 << 20, Count: 3, Share: .5, Flag: true, Level: "low",
 		Some: []string{"x", "y"}, Names: map[string]string{"a": "1", "b": "2"}, Nested: nested{time.Second},
 	}
 	if diff := cmp.Diff(want, defaults(), cmp.AllowUnexported(outer{})); diff != "" {
@@ -85,6 +87,8 @@ func TestCheck(t *testing.T) {
 		`skew: got 5m0.000000001s, want 0s to 5m`:         func(o *outer) { o.Skew = 5*time.Minute + 1 },
 		`size: got 1023KiB, want 1MiB or more`:            func(o *outer) { o.Size = 1023 << 10 },
 		`count: got 10, want at most 9`:                   func(o *outer) { o.Count = 10 },
+		`share: got 1.01, want 0 to 1`:                    func(o *outer) { o.Share = 1.01 },
+		`share: got NaN, want 0 to 1`:                     func(o *outer) { o.Share = math.NaN() },
 		`level: got "", want one of low, high`:            func(o *outer) { o.Level = "" },
 		`level: got "LOW", want one of low, high`:         func(o *outer) { o.Level = "LOW" },
 		`some: got none, want at least one of x, y`:       func(o *outer) { o.Some = nil },

@@ -230,6 +230,9 @@ func TestRefreshesAndCalls(t *testing.T) {
 	want(t, samples, "bearergate_issuer_ready"+issuer+"}", "0")
 	want(t, samples, `bearergate_cache_entries{cache="introspection"}`, "1")
 	want(t, samples, "bearergate_config_pending", "1")
+	want(t, samples, "bearergate_decision_log_dropped_total", "0")
+	m.Unwritten(3)
+	want(t, scrape(t, read), "bearergate_decision_log_dropped_total", "3")
 	if _, ok := samples[`bearergate_cache_entries{cache="jwt"}`]; ok {
 		t.Error("got entries of a cache that is gone, want none")
 	}

@@ -25,6 +25,40 @@ func TestDollars(t *testing.T) {
 	}
 }
 
+func TestNumbers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		file, content string
+		want          float64
+		err           string
+	}{
+		"fraction": {"a.yaml", "share: 0.25", .25, ""},
+		"whole":    {"a.yaml", "share: 1", 1, ""},
+		"exponent": {"a.json", `{"share": 1e-3}`, .001, ""},
+		"TOML":     {"a.toml", "share = 0.5", .5, ""},
+		"infinite": {"a.toml", "share = inf", 0, "share: got a number that JSON cannot say"},
+		"none":     {"a.toml", "share = nan", 0, "share: got a number that JSON cannot say"},
+		"text":     {"a.yaml", "share: half", 0, "share: got a string, want a number"},
+		"nothing":  {"a.yaml", "share:", 0, "share: got nothing, want a number"},
+	} {
+		root, err := read(tc.file, []byte(tc.content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var to struct {
+			Share float64 `key:"share"`
+		}
+		d := &decoder{lookup: env}
+		d.value("", root, reflect.ValueOf(&to).Elem())
+		got := ""
+		if len(d.errs) > 0 {
+			got = d.errs[0].Error()
+		}
+		if to.Share != tc.want || got != tc.err || len(d.errs) > 1 {
+			t.Errorf("%s: got %v and %v, want %v and %q", name, to.Share, d.errs, tc.want, tc.err)
+		}
+	}
+}
+
 func TestSizes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		file, content string

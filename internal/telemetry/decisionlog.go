@@ -20,6 +20,7 @@ import (
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/livefile"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -87,7 +88,7 @@ func (l *DecisionLog) Use(cfg config.DecisionLog, digest string) error {
 	}
 	s, err := l.settingsOf(cfg, digest)
 	if err == nil {
-		err = l.open(cfg.Output)
+		err = field.Under("telemetry.decision_log.output", l.open(cfg.Output))
 	}
 	if err != nil {
 		if before := l.settings.Load(); before != nil {
@@ -113,7 +114,7 @@ func (l *DecisionLog) settingsOf(cfg config.DecisionLog, digest string) (*logSet
 	if cfg.SubjectKeyFile != "" {
 		file, err := livefile.Open(cfg.SubjectKeyFile, l.o.Log, config.SubjectKey)
 		if err != nil {
-			return nil, err
+			return nil, field.Under("telemetry.decision_log.subject_key_file", err)
 		}
 		s.key = file.Value
 	}
@@ -163,6 +164,15 @@ type record struct {
 	id, requestID, rule, issuer, client string
 	method, host, path                  string
 	reason                              authz.Reason
+	shadow                              bool // the request passed, whatever the reason
+}
+
+// outcome is what became of the request.
+func (d *record) outcome() authz.Outcome {
+	if o := d.reason.Outcome(); o != authz.Deny || !d.shadow {
+		return o
+	}
+	return authz.Allow
 }
 
 // Checks writes a line of each Check that is to have one.
@@ -287,7 +297,7 @@ func (d *record) line(dropped int64) line {
 	l := line{
 		Time: d.at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Event: "bearergate.decision",
 		DecisionID: d.id, RequestID: d.requestID,
-		Decision: d.reason.Outcome().String(), Reason: d.reason.String(),
+		Decision: d.outcome().String(), Reason: d.reason.String(), Shadow: d.shadow,
 		Rule: d.rule, Issuer: d.issuer, ClientID: d.client, Scopes: d.scopes,
 		Method: d.method, Host: d.host, Path: d.path,
 		DurationMS: float64(d.took.Microseconds()) / 1000, Cache: lookups[d.looked],

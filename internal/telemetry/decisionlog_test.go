@@ -166,6 +166,16 @@ func TestNoSecretInADecisionLine(t *testing.T) {
 	}
 }
 
+// A request that a rule is only tried on has passed.
+func TestShadow(t *testing.T) {
+	for reason, want := range map[authz.Reason]string{authz.NoToken: "allow", authz.Allowed: "allow", authz.Metadata: "serve"} {
+		d := record{settings: &logSettings{}, reason: reason, shadow: true}
+		if got := d.line(0); got.Decision != want || got.Reason != reason.String() || !got.Shadow {
+			t.Errorf("got %+v, want %s for %s", got, want, reason)
+		}
+	}
+}
+
 // What a client chooses neither breaks a line nor makes it endless.
 func TestTextsOfARequestAreBounded(t *testing.T) {
 	l := newTold(t, every("stderr"))

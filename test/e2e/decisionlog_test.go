@@ -68,6 +68,7 @@ func TestDecisionLogJoinsTheAccessLog(t *testing.T) {
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
+	s.service.Write(t, "no configuration") // which is no reason to write where nobody looks
 	s.service.Signal(syscall.SIGHUP)
 	harness.Eventually(t, "the file is made again", func() bool { _, err := os.Stat(path); return err == nil })
 	s.get(t, "/write", bearer(token))
