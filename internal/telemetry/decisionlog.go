@@ -215,7 +215,7 @@ func recordOf(ctx context.Context, s *logSettings, e envoy.Event) record {
 	r, d := e.Request, e.Decision
 	one := record{
 		settings: s, at: time.Now(), trace: traceOf(ctx), took: e.Took,
-		id: d.ID, rule: d.Rule, issuer: d.Issuer, reason: d.Reason,
+		id: d.ID, rule: d.Rule, issuer: d.Issuer, reason: d.Reason, shadow: d.Shadow,
 	}
 	if n := envoy.NoteOf(ctx); n != nil {
 		one.looked = n.Load()

@@ -176,6 +176,15 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// TestShadowIsToldOfAsItIs, from the decision to the line.
+func TestShadowIsToldOfAsItIs(t *testing.T) {
+	e := envoy.Event{Request: &authz.Request{}, Decision: &authz.Decision{Reason: authz.NoToken, Shadow: true}}
+	d := recordOf(t.Context(), &logSettings{}, e)
+	if got := d.line(0); !got.Shadow || got.Decision != "allow" || got.Reason != "no_token" {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // What a client chooses neither breaks a line nor makes it endless.
 func TestTextsOfARequestAreBounded(t *testing.T) {
 	l := newTold(t, every("stderr"))
