@@ -160,7 +160,8 @@ func (c *Config) checkFiles() error {
 	for n, i := range c.Issuers {
 		errs = append(errs, c.own(n, i.Validation.CheckFiles()))
 	}
-	return errors.Join(append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken(), c.Telemetry.DecisionLog.checkFiles())...)
+	errs = append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken(), c.Telemetry.DecisionLog.checkFiles())
+	return errors.Join(errs...)
 }
 
 // Warnings says in one line each what the configuration allows although it is
