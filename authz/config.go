@@ -43,7 +43,7 @@ type Rule struct {
 	Resource  string        `key:"resource" doc:"The entry of resources that the requests belong to, instead of matching."`
 	ACRValues []string      `key:"acr_values" doc:"The token's acr must be one of them (RFC 9470); in order of preference."`
 	MaxAge    time.Duration `key:"max_age" default:"0s" min:"0s" doc:"How long ago the user was authenticated at most, in whole seconds (RFC 9470). 0s: not asked."`
-	Enforce   *bool         `key:"enforce" doc:"false: shadow mode. The rule is evaluated and told, and the request passes, without identity headers. Absent: true."`
+	Enforce   *bool         `key:"enforce" default:"true" doc:"false: shadow mode. The rule is evaluated and told, and the request passes, without identity headers."`
 }
 
 // shadowed says whether the rule is evaluated and told, and stops nothing.

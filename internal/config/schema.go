@@ -143,6 +143,9 @@ func stringSchema(t reflect.Type, k field.Key) *schema {
 func defaultOf(k field.Key, v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Pointer:
+		if k.Type == reflect.TypeFor[*bool]() {
+			return k.Default == "true"
+		}
 		return nil
 	case reflect.Struct:
 		return struct{}{}

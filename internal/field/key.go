@@ -96,6 +96,7 @@ func SetDefaults(v reflect.Value) {
 		switch to := v.FieldByIndex(k.Index); {
 		case to.Kind() == reflect.Struct:
 			SetDefaults(to)
+		case to.Kind() == reflect.Pointer: // absent is its default
 		case k.Default != "":
 			k.setDefault(to)
 		}

@@ -108,6 +108,9 @@ func rows() []row {
 			r.settings += "rules: [{name: orders, match: {paths: [\"/orders/**\"]}, " +
 				"when: 'claims.tenant == \"acme\" && request.method != \"DELETE\"'}]\n"
 		}),
+		jwt("decision-log", "a decision log of every allow", func(r *row) {
+			r.settings += "telemetry: {decision_log: {output: stderr, allows: 1}}\n"
+		}),
 		jwt("rules-100", "100 rules, the last one matches", func(r *row) { r.settings += rules(100) }),
 		jwt("rules-10000", "10,000 rules, the last one matches", func(r *row) { r.settings += rules(10_000) }),
 	}
