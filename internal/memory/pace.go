@@ -13,7 +13,7 @@ import (
 // 200 MiB of remembered tokens has another 200 MiB of garbage beside it.
 const (
 	Headroom  = 32 << 20
-	liveShare = 4 // one part in so many
+	liveShare = 2 // one part in so many
 
 	leastLive = 8 << 20 // a smaller heap may be a larger one before the next collection
 
