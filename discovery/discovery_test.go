@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/jwk"
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
@@ -866,7 +867,7 @@ func TestAlarmOnSecretKeys(t *testing.T) { // J-10
 	as.publish(key(t, "a"), jose.JSONWebKey{Key: private, KeyID: "leaked"})
 	var successes, alarms int
 	s := server(t, as.config(), Options{Events: keyEvents(func(err error) {
-		if errors.Is(err, errSecret) {
+		if errors.Is(err, jwk.ErrSecret) {
 			alarms++
 		} else if err == nil {
 			successes++

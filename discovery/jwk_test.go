@@ -16,6 +16,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
+
+	"github.com/bearergate/bearergate/internal/jwk"
 )
 
 // raw returns the JWK of a key with members replaced; nil removes one.
@@ -108,7 +110,7 @@ func TestWhichKeysAreUsable(t *testing.T) { // J-10
 		t.Run(name, func(t *testing.T) {
 			key, err := parseKey([]byte(raw(t, tc.key, tc.change)))
 			if tc.alg == "" {
-				if err == nil || errors.Is(err, errSecret) != tc.secret {
+				if err == nil || errors.Is(err, jwk.ErrSecret) != tc.secret {
 					t.Fatalf("got %+v, %v; want it refused, as a secret %v", key, err, tc.secret)
 				}
 				return
