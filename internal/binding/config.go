@@ -2,10 +2,12 @@ package binding
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/safehttp"
 )
 
 // The values of [DPoP.Nonce].
@@ -27,7 +29,24 @@ type DPoP struct {
 // Validate reports every mistake at once, each a [*field.Error].
 func (c DPoP) Validate() error {
 	errs := []error{field.Check(c)}
+	for i, text := range c.Origins {
+		if _, err := parseOrigin(text); err != nil {
+			errs = append(errs, field.Errorf(fmt.Sprintf("origins[%d]", i), "%w", err))
+		}
+	}
 	return errors.Join(errs...)
+}
+
+// parseOrigin reads scheme, host and port, and wants nothing after them.
+func parseOrigin(text string) (origin, error) {
+	if err := safehttp.CheckURL(text, true); err != nil {
+		return origin{}, err
+	}
+	scheme, authority, _ := strings.Cut(text, "://")
+	if strings.ContainsAny(authority, "/?") {
+		return origin{}, fmt.Errorf("got %q, want scheme, host and port only", text)
+	}
+	return newOrigin(scheme, authority)
 }
 
 // MTLS is the section mtls, which switches certificate-bound tokens on (RFC 8705 §3).
@@ -36,7 +55,40 @@ type MTLS struct {
 }
 
 // Validate reports every mistake at once, each a [*field.Error].
-func (c MTLS) Validate() error { return nil }
+func (c MTLS) Validate() error {
+	if c.ClientCertificateHeader == "" {
+		return nil
+	}
+	if err := checkHeader(c.Header()); err != nil {
+		return &field.Error{Path: "client_certificate_header", Err: err}
+	}
+	return nil
+}
 
 // Header returns the name of the header in lower case; empty: there is none.
 func (c MTLS) Header() string { return strings.ToLower(c.ClientCertificateHeader) }
+
+// checkHeader wants a name that may be taken from every request: the header does not
+// go upstream. x-forwarded-client-cert holds no certificate of RFC 9440, and others
+// of the kind are Envoy's own.
+func checkHeader(name string) error {
+	for i := range len(name) {
+		if c := name[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+			return errors.New("want letters, digits, dashes and underscores only")
+		}
+	}
+	for _, prefix := range []string{
+		"x-envoy-", "x-forwarded-", "proxy-", "sec-", "access-control-", "content-", "if-", "accept",
+	} {
+		if strings.HasPrefix(name, prefix) {
+			return fmt.Errorf("names that begin with %s are not allowed", prefix)
+		}
+	}
+	switch name {
+	case "host", "authorization", "dpop", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
+		"via", "expect", "range", "cookie", "forwarded", "cache-control", "origin", "referer", "user-agent",
+		"http2-settings", "x-request-id", "traceparent", "tracestate", "grpc-timeout":
+		return errors.New("is a header that has another meaning")
+	}
+	return nil
+}
