@@ -55,13 +55,15 @@ func newOrigin(scheme, authority string) (origin, error) {
 		o.host, o.port = ip.String(), strings.TrimPrefix(rest, ":")
 	} else {
 		o.host, o.port, _ = strings.Cut(authority, ":")
-		o.host = strings.ToLower(o.host)
-		if !isName(o.host) {
+		if !isName(o.host) { // before it is lowered: that makes a k of the Kelvin sign
 			return origin{}, errAuthority
 		}
+		o.host = strings.ToLower(o.host)
 	}
-	o.port, err = portOf(o.scheme, o.port)
-	return o, err
+	if o.port, err = portOf(o.scheme, o.port); err != nil {
+		return origin{}, err
+	}
+	return o, nil
 }
 
 // portOf returns nothing for the scheme's own port, and for an empty one, which is
@@ -77,8 +79,7 @@ func portOf(scheme, port string) (string, error) {
 	return port, nil
 }
 
-// isName says whether s, in lower case, is a host name or an IPv4 address, as they
-// stand in URLs.
+// isName says whether s is a host name or an IPv4 address, as they stand in URLs.
 func isName(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; !isAlphanumeric(c) && c != '-' && c != '.' && c != '_' {

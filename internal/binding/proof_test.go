@@ -673,6 +673,44 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// TestOrder mends a proof that is wrong in every way, one thing at a time: what is found
+// next says in which order is looked, what is cheap before the signature, and a proof
+// that is good but for its nonce before the memory.
+func TestOrder(t *testing.T) {
+	c, thief := newClient(t, "ES256"), newClient(t, "ES256")
+	memory := NewMemory(1000, at)
+	p := newProofs(t, section(required("")), func(o *Options) { o.Replays = memory })
+	header := m{"typ": "JWT", "jwk": m{"kty": "oct"}}
+	claims := m{"htm": "GET", "htu": "/", "iat": 1, "jti": "", "ath": "", "nonce": "old"}
+	by := thief
+	for _, step := range []struct {
+		mend func()
+		want error
+		text string
+	}{
+		{func() {}, ErrProof, "typ"},
+		{func() { delete(header, "typ") }, ErrProof, "jwk"},
+		{func() { header["jwk"] = c.jwk }, ErrProof, "htm"},
+		{func() { delete(claims, "htm") }, ErrProof, "htu"},
+		{func() { delete(claims, "htu") }, ErrProof, "iat"},
+		{func() { delete(claims, "iat") }, ErrProof, "jti"},
+		{func() { delete(claims, "jti") }, ErrProof, "ath"},
+		{func() { delete(claims, "ath") }, ErrProof, "signature"},
+		{func() { header["jwk"] = thief.jwk }, ErrKey, ""},
+		{func() { delete(header, "jwk"); by = c }, ErrNonce, ""},
+		{func() { claims["nonce"] = p.Nonce() }, nil, ""},
+	} {
+		step.mend()
+		_, err := p.Accept(t.Context(), c.request(by.proof(t, header, claims)))
+		if !errors.Is(err, step.want) || err != nil && !strings.Contains(err.Error(), step.text) {
+			t.Errorf("got %v, want %v because of %q", err, step.want, step.text)
+		}
+	}
+	if memory.Len() != 1 {
+		t.Errorf("%d proofs are remembered", memory.Len())
+	}
+}
+
 func BenchmarkAccept(b *testing.B) {
 	for _, alg := range []string{"ES256", "EdDSA", "PS256"} {
 		c := newClient(b, alg)
