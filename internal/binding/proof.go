@@ -310,13 +310,14 @@ func (c *candidate) checkTime() error {
 	}
 	whole, part := math.Modf(seconds)
 	c.iat = time.Unix(int64(whole), int64(part*1e9))
-	// The distance of two dates may not fit a Duration, so that none is computed.
+	// The distance of two dates may not fit a Duration, which is good enough to be told,
+	// and not to be compared.
 	maxAge, ahead := c.proofs.maxAge, c.proofs.maxAge+c.ClockSkew
 	switch {
 	case c.iat.Before(c.now.Add(-maxAge)):
-		return wrong("iat is older than %s", maxAge)
+		return wrong("iat is %s old, want at most %s", c.now.Sub(c.iat).Round(time.Second), maxAge)
 	case c.iat.After(c.now.Add(ahead)):
-		return wrong("iat lies more than %s ahead", ahead)
+		return wrong("iat lies %s ahead, want at most %s", c.iat.Sub(c.now).Round(time.Second), ahead)
 	}
 	return nil
 }

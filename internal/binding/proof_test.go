@@ -389,9 +389,9 @@ func TestBadProofs(t *testing.T) {
 		"9 parameters":                  {claim("htu", "https://api.example.com/orders/1;a"), "path of htu"},
 		"9 half an escape":              {claim("htu", "https://api.example.com/orders/1%3"), "escape"},
 		"9 escape of no hex":            {claim("htu", "https://api.example.com/orders/1%zz"), "escape"},
-		"11 too old":                    {claim("iat", now-60), "older than 1m0s"}, // by half a second
-		"11 an hour old":                {claim("iat", now-3600), "older than 1m0s"},
-		"11 too far ahead":              {claim("iat", now+91), "ahead"},
+		"11 too old":                    {claim("iat", now-60), "iat is 1m1s old, want at most 1m0s"}, // by half a second
+		"11 an hour old":                {claim("iat", now-3600), "iat is 1h0m1s old"},
+		"11 too far ahead":              {claim("iat", now+91), "iat lies 1m31s ahead, want at most 1m30s"},
 		"11 milliseconds":               {claim("iat", now*1000), "ahead"},
 		"11 negative":                   {claim("iat", -now), "no date"},
 		"11 for ever (J-22)":            {claim("iat", 1e30), "no date"},
