@@ -28,9 +28,14 @@ type Replay struct {
 // a token must not be able to keep everybody else from using theirs (P-10).
 const shareOfKey = 10
 
-// generationTime is the time in which proofs must expire to be forgotten together:
-// the longer, the later they are, and the fewer places there are to look at.
-const generationTime = 15 * time.Second
+// Proofs that expire within a quarter of the time in which one could pass are forgotten
+// together, when the last of them has expired: there are few places to look at then, and
+// a proof is kept for an eighth longer than needed, on average. Where that time is short
+// and clocks may differ by more, generationTime keeps the places few.
+const (
+	generationShare = 4
+	generationTime  = 15 * time.Second
+)
 
 var (
 	errFull      = errors.New("the memory of proofs is full")
@@ -140,10 +145,10 @@ func (m *Memory) ofKey(key digest) int {
 	return n
 }
 
-// generation returns the one in which a proof expires. There are never more than fit
-// between now and the latest time that a proof can have.
+// generation returns the one in which a proof expires.
 func (m *Memory) generation(until time.Time) *generation {
-	end := until.Truncate(generationTime).Add(generationTime)
+	long := max(generationTime, m.window/generationShare)
+	end := until.Truncate(long).Add(long)
 	at, found := slices.BinarySearchFunc(m.generations, end, func(g *generation, end time.Time) int {
 		return g.end.Compare(end)
 	})

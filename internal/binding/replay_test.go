@@ -78,6 +78,25 @@ func TestFullIsNeverFirst(t *testing.T) { // P-10
 	})
 }
 
+// TestFewPlacesToLookAt: whoever spreads iat over all that may pass does not make it
+// slow to tell whether a proof was used.
+func TestFewPlacesToLookAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for maxAge, most := range map[time.Duration]int{time.Second: 7, time.Minute: 11, 10 * time.Minute: 10} {
+			m := NewMemory(1_000_000, nil)
+			for ahead := -maxAge; ahead <= maxAge+30*time.Second; ahead += time.Second {
+				issued := time.Now().Add(ahead)
+				r := replayOf("k", fmt.Sprint(ahead), issued)
+				r.Until = issued.Add(maxAge + time.Nanosecond)
+				claim(t, m, r, true)
+			}
+			if got := len(m.generations); got > most {
+				t.Errorf("max_age %s: got %d generations, want at most %d", maxAge, got, most)
+			}
+		}
+	})
+}
+
 // TestOneKeyFillsATenth, in whichever generations its proofs are.
 func TestOneKeyFillsATenth(t *testing.T) { // P-10
 	synctest.Test(t, func(t *testing.T) {
