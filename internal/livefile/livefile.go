@@ -38,7 +38,8 @@ type File[T any] struct {
 	content  []byte // that was taken last
 	value    T
 	settling Settling
-	failing  bool // the file could not be read at the last look
+	unread   error // why the file could not be read at the last look
+	unusable error // why what was taken last is not the value
 }
 
 // Open reads path for the first time. Later contents that cannot be read or
@@ -72,17 +73,28 @@ func (f *File[T]) Value() T {
 	return f.value
 }
 
+// Problem returns why the value may not be what the file is to say now: it could
+// not be read at the last look, or not be used. It does not look itself.
+func (f *File[T]) Problem() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.unread != nil {
+		return f.unread
+	}
+	return f.unusable
+}
+
 func (f *File[T]) look(now time.Time) {
 	read, err := readFile(f.path)
 	if err != nil {
 		f.settling.Reset()
-		if !f.failing {
+		if f.unread == nil {
 			f.log.Error("cannot re-read file, keeping the last good content", "file", f.path, "error", err)
 		}
-		f.failing = true
+		f.unread = err
 		return
 	}
-	f.failing = false
+	f.unread = nil
 	if bytes.Equal(read.content, f.content) {
 		f.settling.Reset()
 		return
@@ -100,7 +112,9 @@ func (f *File[T]) take(content []byte) {
 	f.settling.Reset()
 	f.content = content
 	value, err := f.parse(content)
+	f.unusable = nil
 	if err != nil {
+		f.unusable = fmt.Errorf("%s: %w", f.path, err)
 		f.log.Error("changed file is not usable, keeping the last good content", "file", f.path, "error", err)
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,7 +128,44 @@ func TestUnusableContentKeepsTheLastGood(t *testing.T) {
 				time.Sleep(livefile.Interval)
 				expect(t, f, "good")
 			}
+			if f.Problem() == nil {
+				t.Error("got no problem")
+			}
 		}
+	})
+}
+
+// The problem lasts for as long as the file has it, and no longer.
+func TestProblem(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "secret")
+		write(t, path, "good")
+		f := open(t, path)
+		for _, step := range []struct {
+			change func()
+			want   string // part of the problem; empty: none
+		}{
+			{func() {}, ""},
+			{func() { write(t, path, "") }, path + ": empty"},
+			{func() { os.Remove(path) }, "no such file"},
+			{func() { write(t, path, "") }, path + ": empty"}, // as it was before it was gone
+			{func() { write(t, path, "good") }, ""},
+			{func() { os.Remove(path) }, "no such file"},
+			{func() { write(t, path, "good") }, ""},
+			{func() { write(t, path, "new") }, ""},
+		} {
+			step.change()
+			time.Sleep(livefile.Interval)
+			f.Value()
+			time.Sleep(livefile.Interval)
+			f.Value()
+			err := f.Problem()
+			if step.want == "" && err != nil || step.want != "" && (err == nil || !strings.Contains(err.Error(), step.want)) {
+				t.Errorf("got problem %v, want %q", err, step.want)
+			}
+		}
+		expect(t, f, "new")
 	})
 }
 
