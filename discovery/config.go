@@ -13,6 +13,7 @@ type Config struct {
 	// Overrides of what discovery would find. With every needed one given, no
 	// discovery takes place.
 	JWKSURI               string `key:"jwks_uri" doc:"Where the keys are, instead of what is discovered."`
+	JWKSFile              string `key:"jwks_file" doc:"File with the keys, a JWKS, instead of jwks_uri: nothing is fetched for them. Re-read when it changes; while it is broken, empty or gone, the last good keys serve on, with an alarm."`
 	IntrospectionEndpoint string `key:"introspection_endpoint" doc:"Instead of the discovered one. With every needed endpoint given, no discovery takes place."`
 	TokenEndpoint         string `key:"token_endpoint" doc:"Of client_auth_method bearer, instead of the discovered one."`
 

@@ -51,6 +51,9 @@ const unknownBurst = 3
 // the configuration file.
 func (c Config) Validate() error {
 	errs := []error{c.checkIssuer(), c.checkURL("metadata_url", c.MetadataURL)}
+	if c.JWKSFile != "" && c.JWKSURI != "" {
+		errs = append(errs, field.Errorf("jwks_file", "given together with jwks_uri, want one of them"))
+	}
 	for _, e := range c.endpoints() {
 		errs = append(errs, c.checkURL(e.name, e.configured))
 	}
@@ -120,6 +123,7 @@ type Issuer struct {
 
 	metadata atomic.Pointer[Metadata]
 	keys     atomic.Pointer[keySet]
+	file     *keyFile    // where they are; nil: they are fetched
 	reached  atomic.Bool // the configured introspection endpoint, once
 
 	newURI chan struct{} // there is a jwks_uri, or another one
@@ -158,6 +162,13 @@ func New(cfg Config, o Options) (*Issuer, error) {
 	if s.connect == nil {
 		s.connect = safehttp.Reach
 	}
+	if cfg.readsKeys() {
+		var err error
+		if s.file, err = openKeys(cfg, o); err != nil {
+			return nil, field.Errorf("jwks_file", "%w", err)
+		}
+		s.keys.Store(s.indexed(*s.file.Value()))
+	}
 	if cfg.JWKSURI != "" {
 		s.newURI <- struct{}{} // keys need not wait for the metadata
 	}
@@ -180,7 +191,9 @@ func (i *Issuer) Inherit(before *Issuer) {
 			i.announceURI()
 		}
 	}
-	i.keys.Store(before.keys.Load())
+	if i.file == nil { // those of the file were read just now, and may be newer
+		i.keys.Store(before.keys.Load())
+	}
 	i.reached.Store(before.reached.Load())
 }
 
@@ -211,7 +224,10 @@ func (i *Issuer) Run(ctx context.Context) {
 	} else if i.cfg.NeedIntrospection {
 		work.Go(func() { i.reach(ctx) })
 	}
-	if i.cfg.NeedKeys {
+	switch {
+	case i.file != nil:
+		work.Go(func() { i.watchKeys(ctx) })
+	case i.cfg.NeedKeys:
 		work.Go(func() {
 			select {
 			case <-ctx.Done():
@@ -221,6 +237,9 @@ func (i *Issuer) Run(ctx context.Context) {
 		})
 	}
 }
+
+// readsKeys says whether the keys come from a file.
+func (c Config) readsKeys() bool { return c.NeedKeys && c.JWKSFile != "" }
 
 // Metadata returns what the authorization server publishes, overrides applied,
 // or [ErrUnavailable].
@@ -237,7 +256,8 @@ func (i *Issuer) Metadata() (Metadata, error) {
 
 // Key returns the key of that ID that fits alg. An empty ID asks for the only
 // key that fits (J-07). An ID that is not known has the keys fetched again,
-// three times at once and then once in MinRefreshInterval; callers wait for that
+// three times at once and then once in MinRefreshInterval, unless they come from a
+// file, which is looked at anyway; callers wait for that
 // fetch, as long as their ctx lets them. The errors are [ErrUnknownKey] and
 // [ErrUnavailable].
 func (i *Issuer) Key(ctx context.Context, keyID, alg string) (Key, error) {
@@ -309,9 +329,11 @@ func (i *Issuer) Failing() bool {
 	return false
 }
 
+// current returns the keys in use. Those of a file do not grow too old: who wrote it
+// said what holds until it says otherwise (docs/contract.md §4).
 func (i *Issuer) current() (*keySet, error) {
 	set := i.keys.Load()
-	if set == nil || i.now().Sub(set.fetched) > i.cfg.MaxStale {
+	if set == nil || i.file == nil && i.now().Sub(set.fetched) > i.cfg.MaxStale {
 		return nil, i.unavailable("keys")
 	}
 	return set, nil
@@ -319,26 +341,39 @@ func (i *Issuer) current() (*keySet, error) {
 
 // fetchUnknown fetches the keys, unless unknown key IDs had that done too often
 // of late (J-27, L-05). Then the keys in use decide, if the last fetch brought
-// them: while they cannot be fetched, nobody can tell a new key from none.
+// them: while they cannot be fetched, nobody can tell a new key from none. A file
+// is looked at often enough.
 func (i *Issuer) fetchUnknown(ctx context.Context) (any, error) {
-	if !i.unknown.AllowN(i.now(), 1) {
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		return nil, i.problems["keys"]
+	if i.file != nil || !i.unknown.AllowN(i.now(), 1) {
+		return nil, i.problem("keys")
 	}
 	_, err := i.refreshKeys(ctx)
 	return nil, err
 }
 
-// note remembers how the last try to fetch what ended, and logs the changes.
-func (i *Issuer) note(what string, err error) {
+// problem returns why the last try to get what failed.
+func (i *Issuer) problem(what string) error {
 	i.mu.Lock()
-	before := i.problems[what]
+	defer i.mu.Unlock()
+	return i.problems[what]
+}
+
+// remember keeps how the last try to get what ended, and returns how the one before
+// did.
+func (i *Issuer) remember(what string, err error) (before error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before = i.problems[what]
 	i.problems[what] = err
 	if err != nil {
 		i.failure = &Failure{What: what, Err: err, At: i.now()}
 	}
-	i.mu.Unlock()
+	return before
+}
+
+// note remembers how the last try to fetch what ended, and logs the changes.
+func (i *Issuer) note(what string, err error) {
+	before := i.remember(what, err)
 	switch {
 	case err != nil:
 		i.log.Error("cannot fetch "+what, "error", err)

@@ -492,6 +492,7 @@ func TestInherit(t *testing.T) {
 		"issuer":                {func(c *Config) { c.Issuer = "https://other" }, false},
 		"metadata_url":          {func(c *Config) { c.MetadataURL = as.URL + "/other" }, false},
 		"jwks_uri":              {func(c *Config) { c.JWKSURI = as.URL + "/other" }, false},
+		"another server's file": {func(c *Config) { c.JWKSFile = writeKeys(t, key(t, "b")) }, false},
 		"introspection":         {func(c *Config) { c.IntrospectionEndpoint = as.URL + "/other" }, false},
 		"token endpoint":        {func(c *Config) { c.TokenEndpoint = as.URL + "/other" }, false},
 		"keys no longer needed": {func(c *Config) { c.NeedKeys = false }, false},
@@ -514,9 +515,15 @@ func TestInherit(t *testing.T) {
 			}
 			s := server(t, changed, Options{})
 			s.Inherit(before)
-			_, err := s.current()
+			_, known := s.current()
 			m := s.metadata.Load()
-			if got := err == nil; got != tc.keep {
+			if changed.JWKSFile != "" { // has others, from the beginning
+				if _, known = s.Key(t.Context(), "b", "ES256"); known != nil {
+					t.Error(known)
+				}
+				_, known = s.Key(t.Context(), "a", "ES256")
+			}
+			if got := known == nil; got != tc.keep {
 				t.Errorf("keys: got kept %v, want %v", got, tc.keep)
 			}
 			if got := m != nil && !m.Fetched.IsZero(); got != tc.keep {
@@ -547,6 +554,12 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.all.String()
+}
+
+func (l *lines) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all.Reset()
 }
 
 func TestReach(t *testing.T) {

@@ -77,6 +77,26 @@ func TestWhichKeysAreUsable(t *testing.T) { // J-10
 		"verify":             {key: ec.Public(), change: m{"key_ops": []string{"verify"}}, alg: "ES256"},
 		"named algorithm":    {key: rsa2048.Public(), change: m{"alg": "RS256"}, alg: "RS256"},
 		"unknown members":    {key: ec.Public(), change: m{"x5c": []string{"!"}, "ext": true}, alg: "ES256"},
+		"use jwt-svid":       {key: ec.Public(), change: m{"use": "jwt-svid"}, alg: "ES256"},
+		"jwt-svid, RSA":      {key: rsa2048.Public(), change: m{"use": "jwt-svid"}, alg: "PS384"},
+		"jwt-svid, Ed25519":  {key: ed, change: m{"use": "jwt-svid"}},
+		"jwt-svid, EdDSA":    {key: ed, change: m{"use": "jwt-svid", "alg": "EdDSA"}},
+		"JWT-SVID":           {key: ec.Public(), change: m{"use": "JWT-SVID"}},
+		"use x509-svid":      {key: ec.Public(), change: m{"use": "x509-svid"}},
+		"Ed25519, sig":       {key: ed, change: m{"use": "sig", "alg": "Ed25519"}, alg: "EdDSA"},
+		"Ed448":              {key: ed, change: m{"crv": "Ed448", "x": strings.Repeat("A", 76)}},
+		"Ed448 by alg":       {key: ed, change: m{"alg": "Ed448"}},
+		"ed25519":            {key: ed, change: m{"crv": "ed25519"}},
+		"X25519":             {key: ed, change: m{"crv": "X25519"}},
+		"X448":               {key: ed, change: m{"crv": "X448", "x": strings.Repeat("A", 75)}},
+		"P-256 in OKP":       {key: ed, change: m{"crv": "P-256"}},
+		"Ed25519 in EC":      {key: ec.Public(), change: m{"crv": "Ed25519"}},
+		"Ed25519, too short": {key: ed, change: m{"x": strings.Repeat("A", 42)}},
+		"Ed25519, too long":  {key: ed, change: m{"x": strings.Repeat("A", 44)}},
+		"EdDSA for EC":       {key: ec.Public(), change: m{"alg": "EdDSA"}},
+		"Ed25519 for RSA":    {key: rsa2048.Public(), change: m{"alg": "Ed25519"}},
+		"ES256 for Ed25519":  {key: ed, change: m{"alg": "ES256"}},
+		"ECDH for Ed25519":   {key: ed, change: m{"alg": "ECDH-ES"}},
 		"use enc":            {key: ec.Public(), change: m{"use": "enc"}},
 		"use empty":          {key: ec.Public(), change: m{"use": ""}},
 		"sign":               {key: ec.Public(), change: m{"key_ops": []string{"sign"}}},
@@ -118,7 +138,7 @@ func TestWhichKeysAreUsable(t *testing.T) { // J-10
 			if err != nil || !key.fits(tc.alg) || key.Thumbprint == "" {
 				t.Fatalf("got %+v, %v; want a key for %s", key, err, tc.alg)
 			}
-			for _, alg := range []string{"HS256", "none", "", "RSA1_5", "es256"} {
+			for _, alg := range []string{"HS256", "none", "", "RSA1_5", "es256", "ed25519", "EDDSA", "Ed448"} {
 				if key.fits(alg) {
 					t.Errorf("fits %q", alg)
 				}
@@ -176,7 +196,7 @@ func TestFind(t *testing.T) { // J-07, J-11
 		"no ID, two keys":             {keys: []Key{parse("1", "", one.Public()), parse("2", "", two.Public())}, alg: "ES256"},
 		"an ID, but keys without one": {keys: []Key{parse("", "", one.Public())}, id: "1", alg: "ES256"},
 	} {
-		if _, got := index(tc.keys, time.Now()).find(tc.id, tc.alg); got != tc.want {
+		if _, got := index(tc.keys, time.Now(), "").find(tc.id, tc.alg); got != tc.want {
 			t.Errorf("%s: got %v, want %v", name, got, tc.want)
 		}
 	}

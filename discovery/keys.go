@@ -23,6 +23,7 @@ type Key struct {
 	Public     crypto.PublicKey
 	Thumbprint string // RFC 7638, SHA-256, base64url
 	Fetched    time.Time
+	File       string // that it was read from; empty: it was fetched
 }
 
 const (
@@ -85,11 +86,17 @@ func (i *Issuer) replaceKeys(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	i.keys.Store(fetched.set)
-	if alarm := fetched.alarm; alarm != nil {
-		i.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", safehttp.Line(alarm.Error()))
-		i.events.End(ctx, Event{OperationKeys, i.cfg.Issuer, alarm})
-	}
+	i.alarm(ctx, fetched.alarm)
 	return fetched.pause, nil
+}
+
+// alarm tells of secret keys among those published; nil: there are none.
+func (i *Issuer) alarm(ctx context.Context, secrets error) {
+	if secrets == nil {
+		return
+	}
+	i.log.Error("the JWKS holds keys that must not be there; they are ignored", "error", safehttp.Line(secrets.Error()))
+	i.events.End(ctx, Event{OperationKeys, i.cfg.Issuer, secrets})
 }
 
 // fetchedKeys is what one fetch of the JWKS gave.
@@ -108,18 +115,29 @@ func (i *Issuer) fetchKeys(ctx context.Context) (fetchedKeys, error) {
 	if err != nil {
 		return fetchedKeys{}, fmt.Errorf("%s: %w", uri, err)
 	}
-	keys, err := parseKeySet(got.body)
+	keys, err := usableKeys(got.body)
 	if err != nil {
 		return fetchedKeys{}, fmt.Errorf("%s: %w", uri, err)
 	}
-	if len(keys.usable) == 0 {
+	return fetchedKeys{i.indexed(keys), keys.alarm, i.pause(got.header)}, nil
+}
+
+// usableKeys is [parseKeySet] for those who need at least one key.
+func usableKeys(body []byte) (sortedKeys, error) {
+	keys, err := parseKeySet(body)
+	if err == nil && len(keys.usable) == 0 {
 		why := safehttp.Line(fmt.Sprint(errors.Join(keys.skipped, keys.alarm)))
-		return fetchedKeys{}, fmt.Errorf("%s: no usable key among those published: %s", uri, why)
+		err = fmt.Errorf("no usable key among those published: %s", why)
 	}
+	return keys, err
+}
+
+// indexed makes the set that is used of the keys that were published.
+func (i *Issuer) indexed(keys sortedKeys) *keySet {
 	if keys.skipped != nil {
 		i.log.Warn("some keys of the JWKS are not usable", "error", safehttp.Line(keys.skipped.Error()))
 	}
-	return fetchedKeys{index(keys.usable, i.now()), keys.alarm, i.pause(got.header)}, nil
+	return index(keys.usable, i.now(), i.cfg.JWKSFile)
 }
 
 func (i *Issuer) keysURI() string {
@@ -129,10 +147,10 @@ func (i *Issuer) keysURI() string {
 	return i.cfg.JWKSURI
 }
 
-func index(keys []Key, fetched time.Time) *keySet {
+func index(keys []Key, fetched time.Time, file string) *keySet {
 	set := &keySet{byID: map[string][]Key{}, thumbprints: map[string]bool{}, fetched: fetched}
 	for _, key := range keys {
-		key.Fetched = fetched
+		key.Fetched, key.File = fetched, file
 		same := func(k Key) bool { return k.Thumbprint == key.Thumbprint && k.Algorithm == key.Algorithm }
 		if !slices.ContainsFunc(set.byID[key.ID], same) { // the very same key twice is one key
 			set.byID[key.ID] = append(set.byID[key.ID], key)

@@ -19,6 +19,8 @@ import (
 type Metadata struct {
 	Issuer, JWKSURI, IntrospectionEndpoint, TokenEndpoint string
 
+	JWKSFile string // where the keys are instead of JWKSURI, which is empty then
+
 	Fetched time.Time // zero: configured, not fetched
 	Source  string    // the documents that it is made of, by their URLs; empty: configured, not fetched
 }
@@ -80,7 +82,7 @@ func (i *Issuer) refreshMetadata(ctx context.Context) (time.Duration, error) {
 	}
 	found := fetched.metadata
 	before := i.metadata.Swap(found)
-	if i.cfg.JWKSURI == "" && (before == nil || before.JWKSURI != found.JWKSURI) {
+	if i.cfg.JWKSURI == "" && i.file == nil && (before == nil || before.JWKSURI != found.JWKSURI) {
 		i.announceURI()
 	}
 	return fetched.pause, nil
@@ -119,7 +121,7 @@ func (i *Issuer) fetchMetadata(ctx context.Context) (fetchedMetadata, error) {
 // configured is what needs no fetch.
 func (c Config) configured() *Metadata {
 	return &Metadata{
-		Issuer: c.Issuer, JWKSURI: c.JWKSURI,
+		Issuer: c.Issuer, JWKSURI: c.JWKSURI, JWKSFile: c.JWKSFile,
 		IntrospectionEndpoint: c.IntrospectionEndpoint, TokenEndpoint: c.TokenEndpoint,
 	}
 }
@@ -215,7 +217,7 @@ type endpoint struct {
 }
 
 func (c Config) endpoints() []endpoint {
-	return []endpoint{
+	all := []endpoint{
 		{
 			"jwks_uri", c.JWKSURI, c.NeedKeys,
 			func(m *Metadata) *string { return &m.JWKSURI }, func(d document) string { return d.JWKSURL },
@@ -229,4 +231,8 @@ func (c Config) endpoints() []endpoint {
 			func(m *Metadata) *string { return &m.TokenEndpoint }, func(d document) string { return d.TokenURL },
 		},
 	}
+	if c.JWKSFile != "" { // then nothing is asked where keys are
+		return all[1:]
+	}
+	return all
 }

@@ -170,12 +170,21 @@ func (k *keySet) verify(ctx context.Context) error {
 	v.slots.release()
 	ok := w.Check(room, "signature", err == nil, func() (string, string) {
 		age := v.now().Sub(key.Fetched).Round(time.Second)
-		return "by key " + key.ID, fmt.Sprintf("%s, keys fetched %s ago", k.jws.Header.Algorithm, age)
+		return "by key " + key.ID, fmt.Sprintf("%s, keys %s %s ago", k.jws.Header.Algorithm, obtained(key), age)
 	})
 	if !ok {
 		return jwsError(err)
 	}
 	return nil
+}
+
+// obtained says where a key came from, for people; of what was fetched the metadata
+// says it.
+func obtained(key discovery.Key) string {
+	if key.File != "" {
+		return "read from " + key.File
+	}
+	return "fetched"
 }
 
 func keyError(err error) error {

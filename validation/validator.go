@@ -301,7 +301,11 @@ func (v *Validator) noteWay(w *walk.Walk, local bool) {
 		if !m.Fetched.IsZero() {
 			age = "fetched " + v.now().Sub(m.Fetched).Round(time.Second).String() + " ago"
 		}
-		return fmt.Sprintf("%s: jwks_uri %s, introspection_endpoint %s", age, m.JWKSURI, m.IntrospectionEndpoint)
+		keys := "jwks_uri " + m.JWKSURI
+		if m.JWKSFile != "" {
+			keys = "jwks_file " + m.JWKSFile
+		}
+		return fmt.Sprintf("%s: %s, introspection_endpoint %s", age, keys, m.IntrospectionEndpoint)
 	})
 }
 

@@ -41,6 +41,7 @@ type Issuer struct {
 	Problem  string `json:"problem,omitempty"`
 
 	Metadata  *Metadata  `json:"metadata,omitempty"`
+	KeyFile   string     `json:"jwks_file,omitempty"` // that they are read from
 	Keys      []Key      `json:"keys"`
 	Breaker   string     `json:"breaker,omitempty"` // open, closed; empty: nothing is introspected
 	Retry     float64    `json:"breaker_retry_seconds,omitempty"`
@@ -130,6 +131,7 @@ func issuerOf(i service.IssuerState) Issuer {
 		shown.Problem = printable(i.Problem.Error())
 	}
 	for _, k := range i.Discovery.Keys {
+		shown.KeyFile = printable(k.File)
 		shown.Keys = append(shown.Keys, Key{clip(k.ID, maxName), k.Algorithm, k.Thumbprint, k.Fetched.UTC()})
 	}
 	if i.Validation.Introspects {

@@ -158,7 +158,7 @@ func (c *Config) rename(err error) error {
 func (c *Config) checkFiles() error {
 	var errs []error
 	for n, i := range c.Issuers {
-		errs = append(errs, c.own(n, i.Validation.CheckFiles()))
+		errs = append(errs, c.own(n, i.Discovery.CheckFiles()), c.own(n, i.Validation.CheckFiles()))
 	}
 	errs = append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken(), c.Telemetry.DecisionLog.checkFiles())
 	return errors.Join(errs...)

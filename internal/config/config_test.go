@@ -240,6 +240,11 @@ func TestMistakes(t *testing.T) {
 		"unknown, top":      {"a.yaml", auth + "zzz: 1\n", []string{":4:1: zzz: unknown key\n"}},
 		"both":              {"a.yaml", auth + "issuers: []\n", []string{":4:1: issuers: given together with auth"}},
 		"metadata_url":      {"a.yaml", auth + "  metadata_url: http://as.internal/metadata\n", []string{`:4:3: auth.metadata_url: "http" is not allowed, use https`}},
+		"keys from nowhere": {"a.yaml", auth + "  jwks_file: /nowhere/keys.json\n", []string{":4:3: auth.jwks_file: open /nowhere/keys.json: no such file"}},
+		"keys of nothing":   {"a.yaml", auth + "  jwks_file: /dev/null\n", []string{":4:3: auth.jwks_file: /dev/null: not a JSON object"}},
+		"keys, twice": {"a.yaml", auth + "  jwks_file: /dev/null\n  jwks_uri: https://a.example.com/jwks\n", []string{
+			":4:3: auth.jwks_file: given together with jwks_uri, want one of them", ":4:3: auth.jwks_file: /dev/null: not a JSON object",
+		}},
 		"any text":          {"a.yaml", strings.Replace(auth, "https://a.example.com", "accounts.google.com", 1), []string{`:2:3: auth.issuer: has no host, want an absolute URL; with jwks_uri it may be any text`}},
 		"type of value":     {"a.yaml", auth + "  clock_skew: 5\n", []string{":4:3: auth.clock_skew: got a number, want a duration"}},
 		"null":              {"a.yaml", auth + "rules:\n", []string{":4:1: rules: got nothing, want a list"}},

@@ -202,6 +202,9 @@ func pemFiles(t *testing.T) (keys, certificates [2]string) {
 	return keys, certificates
 }
 
+// publicKeys is a JWKS; its key is that of RFC 8037, appendix A.2.
+const publicKeys = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
+
 // TestEveryKeyReachesItsRoom: each key of the file changes something in the
 // rooms, and each field that a room has is changed by a key of the file. A value
 // that nobody hands on, and one that ends in the field of another, fail.
@@ -209,6 +212,10 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 	keys, certificates := pemFiles(t)
 	token := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(token, []byte(strings.Repeat("t", 32)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	jwks := filepath.Join(t.TempDir(), "jwks.json")
+	if err := os.WriteFile(jwks, []byte(publicKeys), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	const issuer, resource = "https://a.example.com", "https://a.example.com/mcp"
@@ -239,7 +246,7 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		"server.grpc_address": "127.0.0.1:9199", "server.memory_limit": "100MiB", "server.admin_address": "127.0.0.1:9198",
 		"server.probe_address": "127.0.0.1:9197", "server.admin_token_file": token,
 		"server.tls.cert_file": certificates[1], "server.tls.key_file": keys[1], "server.tls.client_ca_file": certificates[1],
-		"auth.issuer": "https://b.example.com", "auth.metadata_url": issuer + "/m", "auth.jwks_uri": issuer + "/j",
+		"auth.issuer": "https://b.example.com", "auth.metadata_url": issuer + "/m", "auth.jwks_uri": issuer + "/j", "auth.jwks_file": jwks,
 		"auth.introspection_endpoint": issuer + "/i", "auth.token_endpoint": issuer + "/t", "auth.ca_file": certificates[1],
 		"auth.client_secret_file": keys[0], "auth.client_key_file": keys[1], "auth.client_cert_file": certificates[1],
 		"telemetry.decision_log.subject_key_file": keys[0],

@@ -30,6 +30,11 @@ const (
 	maxModulusBits = 4096
 )
 
+// useSVID is the use of keys that sign JWT-SVIDs in a SPIFFE bundle, beside keys of
+// certificates, whose use is x509-svid (SPIFFE Trust Domain and Bundle §4.2.2). A
+// JWT-SVID is signed with RSA or ECDSA and nothing else (JWT-SVID §2.1, J-14).
+const useSVID = "jwt-svid"
+
 // ErrSecret says that the half of a key that should never leave its owner, or a
 // symmetric key, is in it.
 var ErrSecret = errors.New("secret key material")
@@ -91,14 +96,17 @@ func Parse(raw []byte) (Key, error) {
 		return Key{}, fmt.Errorf("symmetric key: %w", ErrSecret)
 	case m.private != private{}:
 		return Key{}, fmt.Errorf("private key: %w", ErrSecret)
-	case m.Use != nil && *m.Use != "sig":
-		return Key{}, errors.New("use is not sig")
+	case m.Use != nil && *m.Use != "sig" && *m.Use != useSVID:
+		return Key{}, errors.New("use is neither sig nor jwt-svid")
 	case m.Operations != nil && !slices.Contains(m.Operations, "verify"):
 		return Key{}, errors.New("key_ops has no verify")
 	}
 	public, canonical, err := m.public()
 	if err != nil {
 		return Key{}, err
+	}
+	if _, edwards := public.(ed25519.PublicKey); edwards && m.Use != nil && *m.Use == useSVID {
+		return Key{}, errors.New("use is jwt-svid, which no algorithm of this key goes with")
 	}
 	key := Key{ID: m.ID, Algorithm: m.Algorithm, Public: public}
 	if m.Algorithm != "" && !key.Fits(m.Algorithm) {

@@ -193,6 +193,26 @@ cases:
 	}
 }
 
+// The keys of the machine that serves are not where policies are tested, and need not
+// be: an issuer of them may be no URL.
+func TestKeysInAFile(t *testing.T) {
+	for _, issuer := range []string{"kubernetes/serviceaccount", "https://as.example.com"} {
+		report := run(t, "auth: {issuer: '"+issuer+"', audience: api, jwks_file: /nowhere/keys.json}", `
+tokens:
+  good: {claims: {aud: api}}
+  forged: {claims: {aud: api}, break: signature}
+  outage: {claims: {aud: api}, break: outage}
+cases:
+- {name: good, request: {token: good}, want: {reason: allowed}}
+- {name: outage, request: {token: outage}, want: {reason: allowed}}
+- {name: forged, request: {token: forged}, want: {reason: bad_signature}}
+`)
+		if !report.Passed {
+			t.Errorf("%s: got %v", issuer, decided(report))
+		}
+	}
+}
+
 // One moment is the time of issuers, tokens, max_age and all else.
 func TestNow(t *testing.T) {
 	for _, now := range []string{"2001-02-03T04:05:06Z", "2099-12-31T23:59:59+02:00"} {

@@ -40,7 +40,7 @@ func newWorld(cfg *config.Config, s *suite) (*world, error) {
 		w.now = time.Now()
 	}
 	prefixes := map[string]string{}
-	for _, c := range cfg.Issuers {
+	for _, c := range w.cfg.Issuers {
 		i, err := newIssuer(c, w.now)
 		if err != nil {
 			return nil, fmt.Errorf("issuer %s: %w", c.Discovery.Issuer, err)
@@ -58,8 +58,12 @@ func newWorld(cfg *config.Config, s *suite) (*world, error) {
 	return w, nil
 }
 
+// keysOf is where the keys are that a configuration has in a file. It is no address
+// of anybody (RFC 6761 §6.4).
+const keysOf = "https://keys.invalid/jwks"
+
 // offline is cfg without what belongs to the machine that serves: our credentials
-// at the issuers. Nothing is remembered from one case to the next, so that none
+// at the issuers, and the keys in files. Nothing is remembered from one case to the next, so that none
 // depends on those before it.
 func offline(cfg *config.Config) *config.Config {
 	c := *cfg
@@ -68,6 +72,9 @@ func offline(cfg *config.Config) *config.Config {
 		d, v := &c.Issuers[n].Discovery, &c.Issuers[n].Validation
 		v.ClientAuthMethod = validation.AuthNone
 		d.NeedToken, d.MutualTLS, d.ClientCertFile, d.ClientKeyFile = false, false, "", ""
+		if d.JWKSFile != "" {
+			d.JWKSFile, d.JWKSURI = "", keysOf
+		}
 		v.Cache.TTL = 0
 	}
 	return &c
@@ -104,7 +111,7 @@ func (w *world) service(ctx context.Context, down string) (*service.Service, err
 	svc := service.NewInside(service.Inside{
 		Issuers: func(name string) http.RoundTripper {
 			if name == down {
-				return unreachable{}
+				return unreachable{w.issuers[name]}
 			}
 			return w.issuers[name]
 		},

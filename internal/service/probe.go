@@ -70,7 +70,10 @@ func (u *unit) probe(ctx context.Context) []Probe {
 		what = "metadata: configured, not fetched"
 	}
 	all := []Probe{{name, what, nil}}
-	if u.discovery.NeedKeys && m.JWKSURI != "" {
+	switch {
+	case u.discovery.NeedKeys && u.discovery.JWKSFile != "":
+		all = append(all, Probe{name, "keys: read from " + u.discovery.JWKSFile, nil})
+	case u.discovery.NeedKeys && m.JWKSURI != "":
 		all = append(all, Probe{name, "keys: fetched from " + m.JWKSURI, nil})
 	}
 	if u.discovery.NeedIntrospection {

@@ -1,0 +1,83 @@
+package discovery
+
+import (
+	"context"
+	"os"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/livefile"
+	"github.com/bearergate/bearergate/internal/recovered"
+)
+
+// CheckFiles reads jwks_file, and reports why it cannot be used as a
+// [*field.Error] with the key of the configuration file.
+func (c Config) CheckFiles() error {
+	if c.JWKSFile == "" {
+		return nil
+	}
+	content, err := os.ReadFile(c.JWKSFile)
+	if err != nil {
+		return field.Errorf("jwks_file", "%w", err)
+	}
+	if _, err := usableKeys(content); err != nil {
+		return field.Errorf("jwks_file", "%s: %w", c.JWKSFile, err)
+	}
+	return nil
+}
+
+// keyFile is the JWKS in a file, held to the same rules as one that is fetched
+// (J-10, J-11). Its pointer is another one whenever another content is in use.
+type keyFile = livefile.File[*sortedKeys]
+
+func openKeys(cfg Config, o Options) (*keyFile, error) {
+	return livefile.Open(cfg.JWKSFile, o.Log, func(content []byte) (*sortedKeys, error) {
+		return recovered.Call(func() (*sortedKeys, error) {
+			keys, err := usableKeys(content)
+			return &keys, err
+		})
+	})
+}
+
+// watchKeys uses what the file says until ctx ends. What is broken, empty or gone
+// leaves the last good keys in use, and is counted as often as a failed fetch would
+// be tried again, so that the alarm lasts for as long as its reason.
+func (i *Issuer) watchKeys(ctx context.Context) {
+	used := i.file.Value()
+	i.useFile(ctx, used)
+	look := time.NewTicker(livefile.Settle)
+	defer look.Stop()
+	var told time.Time // of the problem
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+		newest, problem := i.file.Value(), i.file.Problem()
+		before := i.problem("keys")
+		switch {
+		case newest != used:
+			used = newest
+			i.useFile(ctx, used)
+		case problem == nil && before != nil: // as it was before
+			i.tellKeys(ctx, nil)
+		case problem != nil && (before == nil || time.Since(told) >= lastRetry):
+			told = time.Now()
+			i.tellKeys(ctx, problem)
+		}
+	}
+}
+
+// useFile has the keys of the file in use.
+func (i *Issuer) useFile(ctx context.Context, keys *sortedKeys) {
+	i.keys.Store(i.indexed(*keys))
+	i.tellKeys(ctx, nil)
+	i.alarm(ctx, keys.alarm)
+}
+
+// tellKeys tells how reading the file ended; its log lines are those of livefile.
+func (i *Issuer) tellKeys(ctx context.Context, err error) {
+	i.remember("keys", err)
+	i.events.End(i.events.Start(ctx, OperationKeys), Event{OperationKeys, i.cfg.Issuer, err})
+}
