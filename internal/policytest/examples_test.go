@@ -39,7 +39,9 @@ func passes(t *testing.T, config, cases string) {
 // Each policy that stands in a file of its own has its test beside it.
 func TestExamples(t *testing.T) {
 	seen := map[string]bool{}
-	for _, folder := range []string{"docs/authorization-servers", "envoy/config", "test/compose"} {
+	for _, folder := range []string{
+		"docs/authorization-servers", "docs/workload-identity", "envoy/config", "test/compose",
+	} {
 		err := fs.WalkDir(os.DirFS(filepath.Join(root, folder)), ".", func(path string, _ fs.DirEntry, err error) error {
 			if err != nil {
 				return err
@@ -55,7 +57,7 @@ func TestExamples(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	policies, err := filepath.Glob(filepath.Join(root, "docs/authorization-servers/*.yaml"))
+	policies, err := filepath.Glob(filepath.Join(root, "docs/*/*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
