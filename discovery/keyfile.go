@@ -41,31 +41,36 @@ func openKeys(cfg Config, o Options) (*keyFile, error) {
 
 // watchKeys uses what the file says until ctx ends. What is broken, empty or gone
 // leaves the last good keys in use, and is counted as often as a failed fetch would
-// be tried again, so that the alarm lasts for as long as its reason.
+// be tried again, so that the alarm lasts for as long as its reason. That the file is
+// good is told as often as keys are fetched elsewhere: who watches when that was last
+// so need not know of files.
 func (i *Issuer) watchKeys(ctx context.Context) {
 	used := i.file.Value()
 	i.useFile(ctx, used)
 	look := time.NewTicker(livefile.Settle)
 	defer look.Stop()
-	var told time.Time // of the problem
-	for {
+	for told := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-look.C:
 		}
 		newest, problem := i.file.Value(), i.file.Problem()
-		before := i.problem("keys")
+		again := lastRetry
+		if problem == nil {
+			again = i.cfg.RefreshInterval
+		}
+		changed := (problem == nil) != (i.problem("keys") == nil)
 		switch {
 		case newest != used:
 			used = newest
 			i.useFile(ctx, used)
-		case problem == nil && before != nil: // as it was before
-			i.tellKeys(ctx, nil)
-		case problem != nil && (before == nil || time.Since(told) >= lastRetry):
-			told = time.Now()
+		case changed || time.Since(told) >= again:
 			i.tellKeys(ctx, problem)
+		default:
+			continue
 		}
+		told = time.Now()
 	}
 }
 

@@ -137,8 +137,11 @@ func TestKeyFileThatChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Hour) // max_stale is a minute
+		time.Sleep(time.Hour + time.Minute) // max_stale is a minute, refresh_interval an hour
 		s.knows(t, "a", nil)
+		if got := s.succeeded.Load(); got != 2 {
+			t.Errorf("got %d successes, want that the file is good told once more", got)
+		}
 
 		replace(t, path, good)
 		time.Sleep(5 * time.Second)
