@@ -15,15 +15,22 @@ type publication struct {
 	body   []byte
 }
 
+// The media types that are asked for. The API server of Kubernetes refuses whoever
+// does not ask for its keys by their own (RFC 7517 §8.5.2); others know JSON only.
+const (
+	acceptMetadata = "application/json"
+	acceptKeys     = "application/jwk-set+json, application/json"
+)
+
 // fetch gets a URL once. Only 200 counts.
-func (i *Issuer) fetch(ctx context.Context, url string, limit int64) (publication, error) {
+func (i *Issuer) fetch(ctx context.Context, url, accept string, limit int64) (publication, error) {
 	ctx, cancel := context.WithTimeout(ctx, i.cfg.RequestTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return publication{}, err
 	}
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", accept)
 	resp, err := i.client.Do(req)
 	if err != nil {
 		return publication{}, safehttp.Short(err, i.cfg.RequestTimeout)

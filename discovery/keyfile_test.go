@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -347,6 +349,33 @@ func TestMetadataURLIsHTTPS(t *testing.T) {
 			t.Errorf("%s, insecure %v: got %v, want %q", tc.url, tc.insecure, err, tc.want)
 		}
 	}
+}
+
+// A server may insist on the type of what it has: that of Kubernetes answers 406 to
+// who asks for its keys as plain JSON.
+func TestWhatIsAskedFor(t *testing.T) {
+	as := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		want := "application/json"
+		if r.URL.Path == "/jwks" {
+			want = "application/jwk-set+json"
+		}
+		if accept := r.Header.Get("Accept"); !slices.Contains(strings.Split(accept, ", "), want) {
+			w.WriteHeader(http.StatusNotAcceptable)
+			return
+		}
+		w.Header().Set("Content-Type", want)
+		if r.URL.Path == "/jwks" {
+			fmt.Fprint(w, jwks(t, key(t, "a")))
+			return
+		}
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, "http://"+r.Host, "http://"+r.Host+"/jwks")
+	}))
+	defer as.Close()
+	cfg := newAS(t).config()
+	cfg.Issuer = as.URL
+	s := server(t, cfg, Options{})
+	run(t, s)
+	eventually(t, "ready", func() bool { return s.Ready() == nil })
 }
 
 func FuzzKeyFile(f *testing.F) {

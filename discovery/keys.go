@@ -111,7 +111,7 @@ func (i *Issuer) fetchKeys(ctx context.Context) (fetchedKeys, error) {
 	if uri == "" {
 		return fetchedKeys{}, errors.New("no jwks_uri yet")
 	}
-	got, err := i.fetch(ctx, uri, maxKeySetBytes)
+	got, err := i.fetch(ctx, uri, acceptKeys, maxKeySetBytes)
 	if err != nil {
 		return fetchedKeys{}, fmt.Errorf("%s: %w", uri, err)
 	}

@@ -143,7 +143,7 @@ func (c Config) without() string {
 
 // fetchDocument fetches a document that names the right issuer.
 func (i *Issuer) fetchDocument(ctx context.Context, url string) (document, error) {
-	got, err := i.fetch(ctx, url, maxMetadataBytes)
+	got, err := i.fetch(ctx, url, acceptMetadata, maxMetadataBytes)
 	if err != nil {
 		return document{}, err
 	}
