@@ -83,6 +83,6 @@ func (i *Issuer) useFile(ctx context.Context, keys *sortedKeys) {
 
 // tellKeys tells how reading the file ended; its log lines are those of livefile.
 func (i *Issuer) tellKeys(ctx context.Context, err error) {
-	i.remember("keys", err)
+	_ = i.remember("keys", err)
 	i.events.End(i.events.Start(ctx, OperationKeys), Event{OperationKeys, i.cfg.Issuer, err})
 }

@@ -403,6 +403,50 @@ rules:
 	}
 }
 
+// Where keys come from is told: a file has no address.
+func TestWhereKeysAre(t *testing.T) {
+	cfg, err := config.Parse("a.yaml", []byte("auth: {issuer: https://as.example.com, audience: a}"), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := func(m discovery.Metadata, file string) *world {
+		state := ready(one)
+		state.Discovery = discovery.State{Metadata: &m, Keys: []discovery.Key{{ID: "k", Thumbprint: "t", File: file}}}
+		return &world{decisions: admin.NewDecisions(), cfg: cfg, issuers: []service.IssuerState{state}}
+	}
+	const file = "/etc/bearergate/keys/jwks.json"
+	for name, tc := range map[string]struct {
+		world     *world
+		want, not []string
+	}{
+		"file": {
+			of(discovery.Metadata{JWKSFile: file}, file),
+			[]string{"<dt>Keys in</dt><dd><bdi>" + file, ">Read</th>", `"jwks_file": "` + file + `"`},
+			[]string{"Keys at", "Last fetched"},
+		},
+		"network": {
+			of(discovery.Metadata{JWKSURI: "https://as.example.com/jwks"}, ""),
+			[]string{"<dt>Keys at</dt><dd><bdi>https://as.example.com/jwks", "Last fetched", `"jwks_uri"`},
+			[]string{"Keys in<", `"jwks_file": "/`},
+		},
+	} {
+		var all strings.Builder
+		for _, body := range everywhere(t, serve(t, tc.world, settings{})) {
+			all.WriteString(body)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(all.String(), want) {
+				t.Errorf("%s: got no %s", name, want)
+			}
+		}
+		for _, not := range tc.not {
+			if strings.Contains(all.String(), not) {
+				t.Errorf("%s: got %s", name, not)
+			}
+		}
+	}
+}
+
 func TestDecisionsOfTheLastMinutes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := admin.NewDecisions()

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -146,7 +147,11 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:unau
 			}
 		}
 	}
-	answer := string(decide(t, gate, network, shop, "/orders/1").Response)
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, decide(t, gate, network, shop, "/orders/1").Response); err != nil {
+		t.Fatal(err)
+	}
+	answer := compact.String()
 	for header, value := range map[string]string{
 		"x-auth-sub": "system:serviceaccount:shop:web", "x-auth-namespace": "shop", "x-auth-service-account": "web",
 	} {
