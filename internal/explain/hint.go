@@ -80,7 +80,13 @@ func (w walked) wrongType() string {
 }
 
 func (w walked) unknownKey() string {
-	_, uri, _ := strings.Cut(w.step("metadata").Detail, "jwks_uri ")
+	metadata := w.step("metadata").Detail
+	if _, file, ok := strings.Cut(metadata, "jwks_file "); ok {
+		file, _, _ = strings.Cut(file, ", introspection_endpoint ")
+		return "no key with the token's kid and alg is in " + file +
+			": did the server get another key since it was written? A running service uses the file's new keys within 5 s"
+	}
+	_, uri, _ := strings.Cut(metadata, "jwks_uri ")
 	uri, _, _ = strings.Cut(uri, ",")
 	if uri == "" {
 		uri = "the issuer's jwks_uri"

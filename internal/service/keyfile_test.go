@@ -115,6 +115,13 @@ func TestKeysInAFile(t *testing.T) {
 		}
 	}
 
+	walk, err = explain.Run(t.Context(), svc.Checks(), explain.Request{
+		Method: "GET", Host: "h", Path: "/", Token: token(two, "explained"), Issuers: []string{"air-gapped"},
+	})
+	if err != nil || !strings.Contains(walk.Hint, "is in "+path+": did") {
+		t.Errorf("got %+v, %v; want a hint at the file", walk, err)
+	}
+
 	keysIn(t, path, published(t, two, nil))
 	eventually(t, func() bool { return reason(t, svc, token(two, rand.Text())) == "allowed" })
 	wantReason(t, svc, cached, "unknown_key") // what was remembered ended with its key
