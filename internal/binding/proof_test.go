@@ -325,7 +325,7 @@ func TestBadProofs(t *testing.T) {
 		"5 EdDSA by Ed448":              {c.proof(t, m{"alg": "EdDSA", "jwk": m{"kty": "OKP", "crv": "Ed448", "x": strings.Repeat("A", 76)}}, nil), "malformed key"},
 		"5 EdDSA by X25519":             {c.proof(t, m{"alg": "EdDSA", "jwk": m{"kty": "OKP", "crv": "X25519", "x": strings.Repeat("A", 43)}}, nil), "malformed key"},
 		"5 jwk for another alg (J-10)":  {key(m{"alg": "ES384"}), "alg does not fit the key"},
-		"5 jwk for encryption (J-10)":   {key(m{"use": "enc"}), "use is not sig"},
+		"5 jwk for encryption (J-10)":   {key(m{"use": "enc"}), "use is neither sig nor jwt-svid"},
 		"5 jwk for signing only (J-10)": {key(m{"key_ops": []string{"encrypt"}}), "key_ops"},
 		"5 RSA of 1024 bits (J-10)":     {weak.proof(t, nil, nil), "modulus of 1024 bits"},
 		"5 RSA of 4104 bits (J-10)":     {c.proof(t, m{"alg": "RS256", "jwk": m{"kty": "RSA", "e": "AQAB", "n": strings.Repeat("_", 684)}}, nil), "modulus of 4104 bits"},
