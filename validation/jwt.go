@@ -43,12 +43,12 @@ func (v *verifier) verify(ctx context.Context, jws *strictjws.JWS) (verified, er
 	if err != nil {
 		return verified{}, err
 	}
-	keys := &keySet{verifier: v, jws: jws}
+	keys := &keySet{verifier: v, jws: jws, asked: jws.Detached()}
 	_, err = oidc.NewVerifier(v.cfg.Issuer, keys, &oidc.Config{
 		SupportedSigningAlgs: v.cfg.Algorithms,
 		SkipClientIDCheck:    true, // the audience is the business of the room above
 		SkipExpiryCheck:      true, // checkTimes does it with the configured clock skew
-	}).Verify(ctx, jws.Raw())
+	}).Verify(ctx, keys.asked)
 	switch {
 	case keys.err != nil:
 		return verified{}, keys.err // typed, unlike what go-oidc makes of it (L-04)
@@ -134,17 +134,19 @@ func (v *verifier) checkType(typ string, t *Token, claims members) error {
 type keySet struct {
 	verifier *verifier
 	jws      *strictjws.JWS
+	asked    string // how go-oidc knows the token
 	key      discovery.Key
 	verified bool
 	err      error
 }
 
-// VerifySignature implements oidc.KeySet. What is verified is what was read: the
-// token is not decoded again. What it returns is all that go-oidc gets to see of the
-// payload, and all that it is to judge: the issuer. The rest it would read once more,
-// leniently, to no purpose: it was checked strictly before.
+// VerifySignature implements oidc.KeySet. What is verified is what was read, content
+// included: the token is not decoded again. go-oidc judges header, signature and issuer.
+// The first two it gets as they came, with the content detached, and of the content
+// what is returned here: the issuer as it stands there. The rest it would read once
+// more, leniently, to no purpose: it was checked strictly before.
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	if raw != k.jws.Raw() {
+	if raw != k.asked {
 		k.err = fmt.Errorf("%w: what is to be verified is not what was read", ErrMalformed)
 		return nil, k.err
 	}

@@ -65,6 +65,14 @@ type JWS struct {
 // Raw returns the JWS as it came.
 func (j *JWS) Raw() string { return j.raw }
 
+// Detached returns the JWS with its content detached (RFC 7515 appendix F): header and
+// signature as they came, and nothing between them. It is for a library that judges
+// these two, and would decode a content that was read already.
+func (j *JWS) Detached() string {
+	header := strings.IndexByte(j.raw, '.') + 1
+	return j.raw[:header] + j.raw[len(j.signed):]
+}
+
 // strict has no padding and no unused bits (J-02): these would be second
 // spellings of one token, which could be revoked or remembered under one of them
 // only.
