@@ -81,7 +81,8 @@ func (t *template) keep(c Claims) (own string, shared uint32) {
 	if t == nil {
 		return c.own, 0
 	}
-	rest := append(make([]byte, 0, len(c.own)), '{')
+	var room [onStack]byte
+	rest := append(room[:0], '{')
 	for _, m := range c.members() {
 		if i := t.index(m); i >= 0 {
 			shared |= 1 << i

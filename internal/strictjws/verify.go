@@ -77,20 +77,26 @@ func (j *JWS) verifyECDSA(key *ecdsa.PublicKey) bool {
 // that curve, and the signatures are the same. There is no other curve here.
 func (j *JWS) verifyEdDSA(key ed25519.PublicKey) bool {
 	alg := j.Header.Algorithm
+	var room [onStack]byte
 	return (alg == "EdDSA" || alg == "Ed25519") && len(key) == ed25519.PublicKeySize &&
-		ed25519.Verify(key, []byte(j.signed), j.signature)
+		ed25519.Verify(key, append(room[:0], j.signed...), j.signature)
 }
+
+// onStack is the length up to which what is signed is hashed without allocating.
+const onStack = 2048
 
 // digest hashes what is signed by the hash of alg, which its last digits name.
 func (j *JWS) digest(alg string) (crypto.Hash, []byte) {
+	var room [onStack]byte
+	signed := append(room[:0], j.signed...)
 	switch alg[2:] {
 	case "384":
-		sum := sha512.Sum384([]byte(j.signed))
+		sum := sha512.Sum384(signed)
 		return crypto.SHA384, sum[:]
 	case "512":
-		sum := sha512.Sum512([]byte(j.signed))
+		sum := sha512.Sum512(signed)
 		return crypto.SHA512, sum[:]
 	}
-	sum := sha256.Sum256([]byte(j.signed))
+	sum := sha256.Sum256(signed)
 	return crypto.SHA256, sum[:]
 }
