@@ -112,7 +112,7 @@ func (h managed) value(t *validation.Token, claims map[string]any) string {
 	case "client_id":
 		return encode(t.ClientID, true)
 	case "scope":
-		return encode(strings.Join(t.Scopes, " "), true)
+		return encode(t.Scope(), true)
 	case "iss":
 		return encode(t.Issuer, true)
 	}

@@ -235,17 +235,26 @@ func metadata(d *authz.Decision) *structpb.Struct {
 	return &structpb.Struct{Fields: fields}
 }
 
+// validText returns text with what is no UTF-8 replaced. Nearly all of it is valid, and
+// that is found out several bytes at a time.
+func validText(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
 // told are the members of the metadata; what is empty is left out.
 func told(d *authz.Decision) iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		tell := func(name, value string) bool {
-			return value == "" || yield(name, strings.ToValidUTF8(value, "\uFFFD"))
+			return value == "" || yield(name, validText(value))
 		}
 		if !tell("reason", d.Reason.String()) || !tell("rule", d.Rule) || !tell("decision_id", d.ID) {
 			return
 		}
 		t := d.Token
-		if t == nil || !tell("sub", t.Subject) || !tell("scope", strings.Join(t.Scopes, " ")) {
+		if t == nil || !tell("sub", t.Subject) || !tell("scope", t.Scope()) {
 			return
 		}
 		_ = tell("client_id", t.ClientID) && tell("iss", t.Issuer)

@@ -57,7 +57,7 @@ func (l *likenesses) of(t *Token, thumbprint string) (a *alike, brought int64) {
 func newAlike(t *Token, thumbprint string) *alike {
 	return &alike{
 		jwt: t.JWT, thumbprint: thumbprint, issuer: strings.Clone(t.Issuer), clientID: strings.Clone(t.ClientID),
-		acr: strings.Clone(t.ACR), scopes: cloneAll(t.Scopes), audience: cloneAll(t.Audience),
+		acr: strings.Clone(t.ACR), scope: t.Scope(), scopes: cloneAll(t.Scopes), audience: cloneAll(t.Audience),
 	}
 }
 

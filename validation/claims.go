@@ -125,6 +125,7 @@ func tokenFromClaims(claims members) (*Token, error) {
 	lenient := reader{claims: claims}
 	t.AuthTime = lenient.date("auth_time")
 	t.ACR = lenient.text("acr")
+	t.scope = t.Scope() // it is asked for twice: for the upstream, and for the metadata
 	return t, nil
 }
 

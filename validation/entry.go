@@ -26,6 +26,7 @@ type positive struct {
 type alike struct {
 	jwt                               bool
 	thumbprint, issuer, clientID, acr string
+	scope                             string // scopes in one text
 	scopes, audience                  []string
 
 	// template is made of the second token's claims, since many a client that came once
@@ -55,7 +56,7 @@ func (p *positive) token() *Token {
 		Issuer: a.issuer, Subject: p.subject, ClientID: a.clientID, Scopes: a.scopes, Audience: a.audience,
 		Expiry: p.expiry.time(), NotBefore: p.notBefore.time(), IssuedAt: p.issuedAt.time(), AuthTime: p.authTime.time(),
 		ACR: a.acr, Claims: Claims{own: p.own, common: a.template.Load(), shared: p.shared},
-		Confirmation: p.confirmation, JWT: a.jwt,
+		Confirmation: p.confirmation, JWT: a.jwt, scope: a.scope,
 	}
 }
 

@@ -25,7 +25,7 @@ func sizeOf(p *positive) int64 {
 }
 
 func sizeOfAlike(a *alike) int64 {
-	size := alikeBytes + sizeOfText(a.issuer) + sizeOfText(a.clientID) + sizeOfText(a.acr)
+	size := alikeBytes + sizeOfText(a.issuer) + sizeOfText(a.clientID) + sizeOfText(a.acr) + sizeOfText(a.scope)
 	for _, list := range [][]string{a.scopes, a.audience} {
 		for _, text := range list {
 			size += stringBytes + sizeOfText(text)

@@ -6,7 +6,10 @@
 // belong to the room above; a [Token] holds facts, never decisions (I-21).
 package validation
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // MaxTokenBytes is the length of the longest token that is looked at (I-25).
 const MaxTokenBytes = 16 << 10
@@ -32,4 +35,14 @@ type Token struct {
 	Confirmation *Confirmation
 
 	JWT bool // verified locally; false: introspected
+
+	scope string // Scopes in one text, joined once; empty: not yet, or none
+}
+
+// Scope returns the scopes in one text, as RFC 6749 §3.3 writes them.
+func (t *Token) Scope() string {
+	if t.scope != "" {
+		return t.scope
+	}
+	return strings.Join(t.Scopes, " ")
 }

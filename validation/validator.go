@@ -146,8 +146,10 @@ func (v *Validator) validate(ctx context.Context, c Candidate) (*Token, error) {
 	}
 	d := v.cache.digest(c.token)
 	known := v.cache.positive(d)
-	if known != nil && v.now().Before(v.cache.fresh(known)) && v.trusted(d, known) {
-		return v.recall(ctx, known)
+	if known != nil {
+		if now := v.now(); now.Before(v.cache.fresh(known)) && v.trusted(d, known) {
+			return v.recall(ctx, known, now)
+		}
 	}
 	return v.decide(ctx, d, c, known)
 }
@@ -163,17 +165,17 @@ func (v *Validator) trusted(d digest, known *positive) bool {
 }
 
 // recall answers from the cache.
-func (v *Validator) recall(ctx context.Context, known *positive) (*Token, error) {
+func (v *Validator) recall(ctx context.Context, known *positive, now time.Time) (*Token, error) {
 	v.lookedUp(ctx, cacheOf(known.alike.jwt), hit)
-	return v.remembered(ctx, known, hit)
+	return v.remembered(ctx, known, hit, now)
 }
 
 // remembered returns what is known of a token that is still alive.
-func (v *Validator) remembered(ctx context.Context, known *positive, result string) (*Token, error) {
+func (v *Validator) remembered(ctx context.Context, known *positive, result string, now time.Time) (*Token, error) {
 	w := walk.From(ctx)
 	w.Note(room, "cache", func() string { return result + " in " + cacheOf(known.alike.jwt) })
 	t := known.token()
-	if err := v.cfg.checkTimes(w, t, v.now()); err != nil {
+	if err := v.cfg.checkTimes(w, t, now); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -230,11 +232,12 @@ func (v *Validator) introspect(ctx context.Context, d digest, token string, know
 // orStale answers with what was known before, if it may serve that long, else
 // with why it cannot be known now.
 func (v *Validator) orStale(ctx context.Context, known *positive, why error) (*Token, error) {
-	if known == nil || known.alike.thumbprint != "" || !v.now().Before(v.cache.stale(known)) {
+	now := v.now()
+	if known == nil || known.alike.thumbprint != "" || !now.Before(v.cache.stale(known)) {
 		return nil, why
 	}
 	v.lookedUp(ctx, cacheIntrospection, stale)
-	return v.remembered(ctx, known, stale)
+	return v.remembered(ctx, known, stale, now)
 }
 
 func (v *Validator) lookedUp(ctx context.Context, cache, result string) {
