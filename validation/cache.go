@@ -34,13 +34,15 @@ const negativeBytes = 512
 
 func (negative) size() int64 { return negativeBytes }
 
+func (negative) isJWT() bool { return false } // what is said against a JWT is not remembered
+
 // cache remembers facts about tokens, never decisions. Answers against
 // tokens live apart, so that random tokens evict nothing good (I-23). A nil
 // *cache remembers nothing.
 type cache struct {
 	cfg       CacheConfig
 	seed      digest
-	positives shards[*positive]
+	positives shards[positive]
 	negatives shards[negative]
 
 	likenesses likenesses
@@ -53,7 +55,7 @@ func newCache(cfg CacheConfig, seed digest) *cache {
 	entries, bytes := cfg.shares()
 	return &cache{
 		cfg: cfg, seed: seed,
-		positives: newShards[*positive](entries[0], bytes[0]), negatives: newShards[negative](entries[1], bytes[1]),
+		positives: newShards[positive](entries[0], bytes[0]), negatives: newShards[negative](entries[1], bytes[1]),
 	}
 }
 
@@ -69,10 +71,7 @@ func (c *cache) digest(token string) digest {
 	return sha256.Sum256(append(append(buffer[:0], c.seed[:]...), token...))
 }
 
-func (c *cache) positive(d digest) *positive {
-	p, _ := c.positives.of(d).get(d)
-	return p
-}
+func (c *cache) positive(d digest) (p positive, ok bool) { return c.positives.of(d).get(d) }
 
 // negative returns the answer against a token, or nil.
 func (c *cache) negative(d digest, now time.Time) error {
@@ -87,7 +86,7 @@ func (c *cache) negative(d digest, now time.Time) error {
 func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
 	a, brought := c.likenesses.of(t, thumbprint)
 	p := newPositive(t, a, brought, now)
-	if !now.Before(c.fresh(p)) {
+	if !now.Before(c.fresh(&p)) {
 		return
 	}
 	c.positives.of(d).add(d, p)
@@ -122,7 +121,7 @@ func (c *cache) forget(d digest) { c.positives.of(d).remove(d) }
 
 // sweep drops what nobody may believe any longer.
 func (c *cache) sweep(now time.Time) {
-	c.positives.sweep(func(p *positive) bool { return !now.Before(c.stale(p)) })
+	c.positives.sweep(func(p positive) bool { return !now.Before(c.stale(&p)) })
 	c.negatives.sweep(func(n negative) bool { return !now.Before(n.until) })
 }
 
@@ -136,12 +135,13 @@ func (c *cache) resize(maxEntries int, maxBytes int64) {
 func (c *cache) entries() map[string]int {
 	counts := map[string]int{cacheJWT: 0, cacheIntrospection: 0, cacheNegative: 0}
 	for _, s := range c.positives {
-		for _, p := range s.values() {
-			counts[cacheOf(p.alike.jwt)]++
-		}
+		all, jwts := s.count()
+		counts[cacheJWT] += jwts
+		counts[cacheIntrospection] += all - jwts
 	}
 	for _, s := range c.negatives {
-		counts[cacheNegative] += s.len()
+		all, _ := s.count()
+		counts[cacheNegative] += all
 	}
 	return counts
 }
@@ -155,7 +155,10 @@ func notPast(t, expiry time.Time) time.Time {
 }
 
 // sized is what a shard can hold.
-type sized interface{ size() int64 }
+type sized interface {
+	size() int64
+	isJWT() bool
+}
 
 // shards spread entries by the first byte of their digest, so that requests
 // seldom wait for each other's lock.
@@ -168,7 +171,7 @@ func newShards[V sized](entries int, bytes int64) shards[V] {
 	for i := range all {
 		s := &shard[V]{maxBytes: bytes / int64(count)}
 		// It fails for sizes below 1 only.
-		s.lru, _ = simplelru.NewLRU(entries/count, func(_ digest, v V) { s.bytes -= v.size() })
+		s.lru, _ = simplelru.NewLRU(entries/count, func(_ digest, v V) { s.account(v, -1) })
 		all[i] = s
 	}
 	return all
@@ -194,6 +197,15 @@ type shard[V sized] struct {
 	lru      *simplelru.LRU[digest, V]
 	bytes    int64
 	maxBytes int64
+	jwts     int // how many of them there are
+}
+
+// account counts an entry that comes, or with -1 one that goes.
+func (s *shard[V]) account(v V, sign int) {
+	s.bytes += int64(sign) * v.size()
+	if v.isJWT() {
+		s.jwts += sign
+	}
 }
 
 func (s *shard[V]) get(d digest) (V, bool) {
@@ -210,7 +222,7 @@ func (s *shard[V]) add(d digest, v V) {
 	if v.size() > s.maxBytes {
 		return
 	}
-	s.bytes += v.size()
+	s.account(v, 1)
 	s.lru.Add(d, v)
 	s.shrink()
 }
@@ -249,14 +261,8 @@ func (s *shard[V]) sweep(gone func(V) bool) {
 	}
 }
 
-func (s *shard[V]) values() []V {
+func (s *shard[V]) count() (all, jwts int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.lru.Values()
-}
-
-func (s *shard[V]) len() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lru.Len()
+	return s.lru.Len(), s.jwts
 }

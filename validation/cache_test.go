@@ -159,7 +159,7 @@ func TestBytesAreBounded(t *testing.T) {
 			t.Errorf("%s: %d bytes after the bound became %d", name, got, bound/4)
 		}
 		c.add(id(-1), tokenOf(t, map[string]any{"x": strings.Repeat("x", bound)}), "", time.Now())
-		if c.positive(id(-1)) != nil {
+		if _, ok := c.positive(id(-1)); ok {
 			t.Errorf("%s: an entry larger than the bound is remembered", name)
 		}
 		runtime.KeepAlive(c)
@@ -208,10 +208,10 @@ func TestStaleEndsWithTheToken(t *testing.T) {
 	now := time.Now().Truncate(time.Second) // the dates of tokens are kept to the millisecond
 	for _, lifetime := range []time.Duration{30 * time.Second, 10 * time.Minute, 2 * time.Hour} {
 		p := newPositive(&Token{Expiry: now.Add(lifetime)}, &alike{}, 0, now)
-		if got, want := c.stale(p).Sub(now), min(lifetime, time.Hour+time.Minute); got != want {
+		if got, want := c.stale(&p).Sub(now), min(lifetime, time.Hour+time.Minute); got != want {
 			t.Errorf("a token that lives for %s serves for %s, want %s", lifetime, got, want)
 		}
-		if got, want := c.fresh(p).Sub(now), min(lifetime, time.Minute); got != want {
+		if got, want := c.fresh(&p).Sub(now), min(lifetime, time.Minute); got != want {
 			t.Errorf("a token that lives for %s is fresh for %s, want %s", lifetime, got, want)
 		}
 	}
@@ -241,7 +241,8 @@ func TestOnlyTheSameJudgeInherits(t *testing.T) {
 		defer next.Close()
 		before.cache.add(id(1), &Token{}, "", time.Now())
 		next.Inherit(before)
-		return next.cache.positive(id(1)) != nil
+		_, ok := next.cache.positive(id(1))
+		return ok
 	}
 	for name, change := range map[string]func(*Config){
 		"nothing":         func(*Config) {},

@@ -1,26 +1,28 @@
 package validation
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
 )
 
-// positive is a token that was good, as it is remembered: few pointers, since the
-// collector follows each of them again and again for as long as the entry lives, and
-// nothing twice.
+// positive is a token that was good, as it is remembered, by value and within the cache's
+// own list element: few objects and few pointers, since the collector follows each of
+// them again and again for as long as the entry lives, and nothing twice.
 type positive struct {
 	alike        *alike
-	own          string // the claims that are not among alike's
-	subject      string // mostly a part of the claims
+	text         string // the claims that are not among alike's, and the subject if it is none of them
 	confirmation *Confirmation
 
 	expiry, notBefore, issuedAt, authTime instant
 
-	born   int64  // when it was found out, in Unix nanoseconds
-	shared uint32 // the claims that are among alike's
-	bytes  int32  // by estimate
+	born    int64  // when it was found out, in Unix nanoseconds
+	shared  uint32 // the claims that are among alike's
+	bytes   int32  // by estimate
+	subject part   // of text; if it ends the text, it stands behind the claims
 }
+
+// part is where a text stands in another one.
+type part struct{ start, end uint32 }
 
 // alike is what the tokens of one client mostly have in common.
 type alike struct {
@@ -36,39 +38,39 @@ type alike struct {
 
 // newPositive is what is remembered of t beside what it has in common with others, of
 // which it brought so many bytes.
-func newPositive(t *Token, a *alike, brought int64, now time.Time) *positive {
-	own, shared := a.template.Load().keep(t.Claims)
-	p := &positive{
-		alike: a, own: own, shared: shared, subject: a.keep(own, t.Subject), confirmation: t.Confirmation,
+func newPositive(t *Token, a *alike, brought int64, now time.Time) positive {
+	text, subject, shared := a.template.Load().keep(t.Claims, t.Subject)
+	p := positive{
+		alike: a, text: text, subject: subject, shared: shared, confirmation: t.Confirmation,
 		expiry: instantOf(t.Expiry), notBefore: instantOf(t.NotBefore), issuedAt: instantOf(t.IssuedAt),
 		authTime: instantOf(t.AuthTime), born: now.UnixNano(),
 	}
-	p.bytes = int32(min(sizeOf(p)+brought, maxEntryBytes)) //nolint:gosec // bounded
+	p.bytes = int32(min(sizeOf(&p)+brought, maxEntryBytes)) //nolint:gosec // bounded
 	return p
 }
 
-func (p *positive) size() int64 { return int64(p.bytes) }
+func (p positive) size() int64 { return int64(p.bytes) }
+
+// claims are those that are not among alike's: they end with a brace, and no subject does
+// that stands among them.
+func (p *positive) claims() string {
+	if int(p.subject.end) < len(p.text) {
+		return p.text
+	}
+	return p.text[:p.subject.start]
+}
+
+func (p positive) isJWT() bool { return p.alike.jwt }
 
 // token is what was remembered.
 func (p *positive) token() *Token {
 	a := p.alike
 	return &Token{
-		Issuer: a.issuer, Subject: p.subject, ClientID: a.clientID, Scopes: a.scopes, Audience: a.audience,
+		Issuer: a.issuer, Subject: p.text[p.subject.start:p.subject.end], ClientID: a.clientID, Scopes: a.scopes, Audience: a.audience,
 		Expiry: p.expiry.time(), NotBefore: p.notBefore.time(), IssuedAt: p.issuedAt.time(), AuthTime: p.authTime.time(),
-		ACR: a.acr, Claims: Claims{own: p.own, common: a.template.Load(), shared: p.shared},
+		ACR: a.acr, Claims: Claims{own: p.claims(), common: a.template.Load(), shared: p.shared},
 		Confirmation: p.confirmation, JWT: a.jwt, scope: a.scope,
 	}
-}
-
-// keep returns text as a part of what is kept anyway, if it is one.
-func (a *alike) keep(own, text string) string {
-	if i := strings.Index(own, text); i >= 0 {
-		return own[i : i+len(text)]
-	}
-	if text == a.clientID { // of a client that acts for itself
-		return a.clientID
-	}
-	return strings.Clone(text)
 }
 
 // instant is a date of a token in milliseconds, as long as a [time.Time] is not: up

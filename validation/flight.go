@@ -44,7 +44,7 @@ func (v *Validator) answered(d digest) (*Token, error) {
 		return nil, nil
 	}
 	now := v.now()
-	if known := v.cache.positive(d); known != nil && now.Before(v.cache.fresh(known)) {
+	if known, ok := v.cache.positive(d); ok && now.Before(v.cache.fresh(&known)) {
 		return known.token(), nil
 	}
 	return nil, v.cache.negative(d, now)

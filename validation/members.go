@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -76,13 +77,24 @@ func newTemplate(c Claims) *template {
 }
 
 // keep returns c without the members that t has as well, and which of its own these
-// are.
-func (t *template) keep(c Claims) (own string, shared uint32) {
-	if t == nil {
-		return c.own, 0
-	}
+// are. Behind them is the subject, unless it stands among them: see [positive].
+func (t *template) keep(c Claims, subject string) (text string, at part, shared uint32) {
 	var room [onStack]byte
-	rest := append(room[:0], '{')
+	rest, shared := t.cut(c, room[:0])
+	start := bytes.Index(rest, []byte(subject))
+	if start < 0 || start+len(subject) == len(rest) {
+		start = len(rest)
+		rest = append(rest, subject...)
+	}
+	return string(rest), part{uint32(start), uint32(start + len(subject))}, shared //nolint:gosec // a token is short
+}
+
+// cut appends to rest the members of c that t does not have.
+func (t *template) cut(c Claims, rest []byte) (own []byte, shared uint32) {
+	if t == nil {
+		return append(rest, c.own...), 0
+	}
+	rest = append(rest, '{')
 	for _, m := range c.members() {
 		if i := t.index(m); i >= 0 {
 			shared |= 1 << i
@@ -94,7 +106,7 @@ func (t *template) keep(c Claims) (own string, shared uint32) {
 		rest, _ = jsontext.AppendQuote(rest, m.Name) // it was read from JSON
 		rest = append(append(rest, ':'), m.Value...)
 	}
-	return string(append(rest, '}')), shared
+	return append(rest, '}'), shared
 }
 
 // index returns where t has the very same member, or -1.

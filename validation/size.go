@@ -5,7 +5,7 @@ package validation
 const (
 	stringBytes = 24 // the header of a string, with the slack of its allocation
 	// entryBytes is an entry of a cache without what its token says: the digest, the
-	// list element, the slot in the map, the positive.
+	// list element with the positive in it, the slot in the map.
 	entryBytes = 320
 	alikeBytes = 256
 	// memberBytes is a member of a template without its text.
@@ -17,7 +17,7 @@ const (
 // sizeOf estimates the memory that remembering p takes, without what it has in common
 // with others: that is counted for who brought it.
 func sizeOf(p *positive) int64 {
-	size := entryBytes + sizeOfText(p.own) + sizeOfText(p.subject)
+	size := entryBytes + sizeOfText(p.text)
 	if p.confirmation != nil {
 		size += 2*stringBytes + sizeOfText(p.confirmation.JKT) + sizeOfText(p.confirmation.X5TS256)
 	}

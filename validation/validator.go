@@ -145,13 +145,14 @@ func (v *Validator) validate(ctx context.Context, c Candidate) (*Token, error) {
 		return v.decide(ctx, digest{}, c, nil)
 	}
 	d := v.cache.digest(c.token)
-	known := v.cache.positive(d)
-	if known != nil {
-		if now := v.now(); now.Before(v.cache.fresh(known)) && v.trusted(d, known) {
-			return v.recall(ctx, known, now)
-		}
+	known, ok := v.cache.positive(d)
+	if !ok {
+		return v.decide(ctx, d, c, nil)
 	}
-	return v.decide(ctx, d, c, known)
+	if now := v.now(); now.Before(v.cache.fresh(&known)) && v.trusted(d, &known) {
+		return v.recall(ctx, &known, now)
+	}
+	return v.decide(ctx, d, c, &known)
 }
 
 // trusted says whether the key that verified the token is still published. If it
