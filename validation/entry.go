@@ -66,7 +66,8 @@ func (p positive) isJWT() bool { return p.alike.jwt }
 func (p *positive) token() *Token {
 	a := p.alike
 	return &Token{
-		Issuer: a.issuer, Subject: p.text[p.subject.start:p.subject.end], ClientID: a.clientID, Scopes: a.scopes, Audience: a.audience,
+		Issuer: a.issuer, Subject: p.text[p.subject.start:p.subject.end], ClientID: a.clientID,
+		Scopes: a.scopes, Audience: a.audience,
 		Expiry: p.expiry.time(), NotBefore: p.notBefore.time(), IssuedAt: p.issuedAt.time(), AuthTime: p.authTime.time(),
 		ACR: a.acr, Claims: Claims{own: p.claims(), common: a.template.Load(), shared: p.shared},
 		Confirmation: p.confirmation, JWT: a.jwt, scope: a.scope,
