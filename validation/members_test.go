@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -93,5 +94,37 @@ func TestTokensThatAreNotAlike(t *testing.T) {
 	l.of(&Token{ClientID: strings.Repeat("x", 2*maxAlikeBytes)}, "")
 	if len(l.known) > maxAlike {
 		t.Errorf("got %d, want at most %d", len(l.known), maxAlike)
+	}
+}
+
+// TestSubjectBehindTheClaims: a subject that no claim of its own holds is kept behind
+// them, also where it looks like their end.
+func TestSubjectBehindTheClaims(t *testing.T) {
+	for _, subject := range []string{"}", `"}`, `"y"}`, "a", ""} {
+		c := newCache(CacheConfig{MaxEntries: 1000, MaxBytes: 1 << 20, TTL: time.Hour}, digest{})
+		for n := range 3 { // the second makes the template, and the third has little of its own
+			quoted, err := jsontext.AppendQuote(nil, subject)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := fmt.Sprintf(`{"sub":%s,"n":%d,"x":"y"}`, quoted, n)
+			if n == 2 {
+				text = fmt.Sprintf(`{"x":"y","sub":%s}`, quoted)
+			}
+			claims, err := parseObject([]byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := tokenFromClaims(claims)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.add(id(n), token, "", time.Now())
+			known, _ := c.positive(id(n))
+			got := known.token()
+			if diff := cmp.Diff(ClaimsOf(text).Map(), got.Claims.Map()); diff != "" || got.Subject != subject {
+				t.Errorf("%s: got subject %q, and claims that differ: %s", text, got.Subject, diff)
+			}
+		}
 	}
 }
