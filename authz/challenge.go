@@ -2,6 +2,8 @@ package authz
 
 import (
 	"errors"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,14 +18,70 @@ type challenge struct {
 	acrValues        []string
 	maxAge           time.Duration
 	resourceMetadata string // RFC 9728 §5.1
+	algs             string // that a DPoP proof may be signed with (RFC 9449 §7.1)
 }
 
-// header returns the value for reason, or "" where there is none.
-func (c challenge) header(reason Reason) string {
+// challenges are those of a refusal (docs/contract.md §9): at 401 one of each scheme
+// that could succeed, at 400 and 403 only that of the scheme which was used. The one
+// that was used is the first, since there are clients that read no other.
+func (e *evaluation) challenges(reason Reason) []string {
 	a := reason.answer()
 	if !a.challenge {
-		return ""
+		return nil
 	}
+	c := e.challenge()
+	if !e.policy.dpop() { // the usual case
+		return []string{c.header(bearerScheme, reason, a.code)}
+	}
+	used, offered := e.usedScheme(), e.offeredSchemes()
+	if a.status != http.StatusUnauthorized {
+		if used == noScheme {
+			used = offered[0]
+		}
+		return []string{c.header(used, reason, a.code)}
+	}
+	slices.SortStableFunc(offered, func(a, b scheme) int { return compareFirst(a == used, b == used) })
+	all := make([]string, 0, len(offered))
+	for n, s := range offered {
+		code := ""
+		switch {
+		case s == used:
+			code = a.code
+		case n == 0 && used != noScheme && a.code != "": // what was used is not offered
+			code = errInvalidToken
+		}
+		all = append(all, c.header(s, reason, code))
+	}
+	return all
+}
+
+func compareFirst(a, b bool) int {
+	switch {
+	case a && !b:
+		return -1
+	case b && !a:
+		return 1
+	}
+	return 0
+}
+
+func (e *evaluation) challenge() challenge {
+	c := challenge{realm: e.policy.cfg.Realm, scopes: e.scopes(), algs: e.policy.algs}
+	if e.rule != nil {
+		c.acrValues, c.maxAge = e.rule.ACRValues, e.rule.MaxAge
+	}
+	if e.resource != nil {
+		c.resourceMetadata = e.resource.documentURL
+		if len(c.scopes) == 0 {
+			c.scopes = e.resource.scopes
+		}
+	}
+	return c
+}
+
+// header returns the value of that scheme for reason, with an error code or, where
+// code is empty, none.
+func (c challenge) header(s scheme, reason Reason, code string) string {
 	var b strings.Builder
 	b.Grow(256) // most need no more
 	write := func(parts ...string) {
@@ -31,29 +89,31 @@ func (c challenge) header(reason Reason) string {
 			b.WriteString(part)
 		}
 	}
-	write(`Bearer realm="`, c.realm, `"`)
+	write(s.String(), ` realm="`, c.realm, `"`)
 	add := func(name, value string) {
 		if value != "" {
 			write(", ", name, `="`, value, `"`)
 		}
 	}
-	add("error", a.code)
-	if a.code != "" {
-		add("error_description", a.description)
+	add("error", code)
+	if code != "" {
+		add("error_description", reason.answer().description)
 	}
-	if reason == InsufficientAuthentication {
+	if code == errInsufficientAuthentication {
 		add("acr_values", strings.Join(c.acrValues, " "))
 		if c.maxAge > 0 {
 			add("max_age", strconv.FormatInt(int64(c.maxAge/time.Second), 10))
 		}
 	}
-	if reason == BadRequest {
-		return b.String()
+	if reason != BadRequest {
+		if reason == InsufficientScope || c.resourceMetadata != "" {
+			add("scope", strings.Join(c.scopes, " "))
+		}
+		add("resource_metadata", c.resourceMetadata)
 	}
-	if reason == InsufficientScope || c.resourceMetadata != "" {
-		add("scope", strings.Join(c.scopes, " "))
+	if s == dpopScheme {
+		add("algs", c.algs)
 	}
-	add("resource_metadata", c.resourceMetadata)
 	return b.String()
 }
 

@@ -23,7 +23,7 @@ func (c Config) Validate() error {
 func newPolicy(c Config) (*Policy, error) {
 	p := &Policy{
 		cfg: c, issuers: map[string]IssuerConfig{}, byName: map[string]*rule{},
-		implied: closeOver(c.ScopeImplies), injector: newInjector(c.Headers, c.ForwardToken),
+		implied: closeOver(c.ScopeImplies), injector: newInjector(c.Headers, c.ForwardToken, c.boundHeaders()...),
 	}
 	var names []string
 	for _, i := range c.Issuers {
@@ -31,9 +31,14 @@ func newPolicy(c Config) (*Policy, error) {
 		names = append(names, i.Issuer)
 	}
 	p.slashes = c.EncodedSlashes == slashesLiteral
-	p.introspects = slices.ContainsFunc(c.Issuers, func(i IssuerConfig) bool { return i.Introspects })
-	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), field.Check(c)}
-	errs = append(errs, p.addResources(names), p.addRules(), p.checkAmbiguousPaths())
+	p.credentials = credentials{
+		opaque: slices.ContainsFunc(c.Issuers, func(i IssuerConfig) bool { return i.Introspects }), dpop: c.DPoP != nil,
+	}
+	if c.DPoP != nil {
+		p.algs = strings.Join(c.DPoP.Algorithms, " ")
+	}
+	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), field.Check(c), c.checkBindings()}
+	errs = append(errs, p.addResources(names), p.addRules(), p.checkAmbiguousPaths(), p.writeDocuments())
 	p.index = newIndex(p.rules)
 	p.matchesHosts = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtHosts)
 	return p, errors.Join(errs...)
@@ -101,11 +106,10 @@ func (c Config) checkHeaders() error {
 		if c.Headers[name] == "" {
 			errs = append(errs, field.Errorf(at, "names no claim"))
 		}
-		dashed := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-		if other, ok := seen[dashed]; ok {
+		if other, ok := seen[dashed(name)]; ok {
 			errs = append(errs, field.Errorf(at, "is another spelling of %s: upstreams may take them for one", other))
 		}
-		seen[dashed] = name
+		seen[dashed(name)] = name
 	}
 	return errors.Join(errs...)
 }
@@ -232,7 +236,7 @@ func (r *rule) checkAccess() error {
 		given bool
 	}{
 		{"issuers", len(r.Issuers) > 0}, {"audience", len(r.Audience) > 0}, {"scopes", len(r.Scopes) > 0},
-		{"acr_values", len(r.ACRValues) > 0}, {"max_age", r.MaxAge != 0},
+		{"acr_values", len(r.ACRValues) > 0}, {"max_age", r.MaxAge != 0}, {"token_binding", r.TokenBinding != ""},
 	} {
 		if demand.given {
 			errs = append(errs, field.Errorf(demand.path, "is never looked at: access is %s", r.Access))

@@ -2,6 +2,8 @@ package authz
 
 import (
 	"time"
+
+	"github.com/bearergate/bearergate/internal/binding"
 )
 
 // Config is the policy. Audience, issuers and rules are looked at, never
@@ -19,6 +21,9 @@ type Config struct {
 	Rules        []Rule              `key:"rules" doc:"The first match wins."`
 	Resources    []Resource          `key:"resources" doc:"Protected resources (RFC 9728), whose metadata is answered for."`
 	ScopeImplies map[string][]string `key:"scope_implies" doc:"Scopes that a scope stands for: {admin: [read, write]}."`
+
+	DPoP *binding.DPoP `key:"dpop" doc:"Tokens that are bound to a key of the client (DPoP, RFC 9449). The section switches it on."`
+	MTLS *binding.MTLS `key:"mtls" doc:"Tokens that are bound to a client certificate (RFC 8705). The section switches it on."`
 }
 
 // IssuerConfig is what every token of one issuer must satisfy.
@@ -26,6 +31,7 @@ type IssuerConfig struct {
 	Issuer         string
 	Audience       []string `key:"audience,string,required" doc:"A token needs one of them. [] switches the check off: every token of the issuer is taken, whoever it was meant for."`
 	RequiredScopes []string `key:"required_scopes" doc:"All of them, on every request of this issuer, on top of the rule's."`
+	TokenBinding   string   `key:"token_binding,empty" default:"accept" oneof:"accept|required|dpop|mtls" doc:"How tokens must be bound to their sender. accept: one with cnf must prove it, one without is a bearer token. required: by dpop or mtls."`
 
 	ClockSkew   time.Duration // how far ahead of ours its clock may be
 	Introspects bool          // its tokens may be opaque
@@ -44,6 +50,8 @@ type Rule struct {
 	ACRValues []string      `key:"acr_values" doc:"The token's acr must be one of them (RFC 9470); in order of preference."`
 	MaxAge    time.Duration `key:"max_age" default:"0s" min:"0s" doc:"How long ago the user was authenticated at most, in whole seconds (RFC 9470). 0s: not asked."`
 	Enforce   *bool         `key:"enforce" default:"true" doc:"false: shadow mode. The rule is evaluated and told, and the request passes, without identity headers."`
+
+	TokenBinding string `key:"token_binding,empty" oneof:"accept|required|dpop|mtls" doc:"Instead of the issuer's."`
 }
 
 // shadowed says whether the rule is evaluated and told, and stops nothing.

@@ -9,54 +9,97 @@ import (
 )
 
 var (
-	errNoToken    = errors.New("no bearer token")
+	errNoToken    = errors.New("no access token")
 	errBadRequest = errors.New("bad request")
 )
 
-// credential returns the bearer token of a request (RFC 6750 §2.1). It finds
-// exactly one (B-01), or errNoToken, which is answered without an error code since
-// the client did nothing wrong (B-03), or errBadRequest: of two credentials nobody
-// can say which one the upstream would go by (B-02). Tokens in the query never
-// authenticate; next to one in the header they are one method too many. Opaque
-// tokens of real servers have bytes that RFC 6750 does not: opaque takes them.
-func credential(authorization []string, target string, opaque bool) (string, error) {
-	switch len(authorization) {
-	case 0:
-		return "", errNoToken
-	case 1:
-	default:
-		return "", errBadRequest
+// scheme is how a token is presented: what goes before it in Authorization.
+type scheme uint8
+
+// The schemes.
+const (
+	noScheme     scheme = iota // none that we know
+	bearerScheme               // RFC 6750
+	dpopScheme                 // RFC 9449 §7.1
+)
+
+// String returns the scheme as it stands in a challenge.
+func (s scheme) String() string { return [...]string{"", "Bearer", "DPoP"}[s] }
+
+// schemeOf reads a scheme in any case (RFC 9110 §11.1). Where DPoP is off, its scheme
+// is one that we do not know.
+func schemeOf(word string, dpop bool) scheme {
+	switch {
+	case strings.EqualFold(word, "bearer"):
+		return bearerScheme
+	case dpop && strings.EqualFold(word, "dpop"):
+		return dpopScheme
 	}
-	token, err := bearer(strings.Trim(authorization[0], " \t"), opaque)
-	if err != nil {
-		return "", err
-	}
-	if hasQueryToken(target) {
-		return "", errBadRequest
-	}
-	return token, nil
+	return noScheme
 }
 
-// bearer parses one Authorization value: `Bearer` 1*SP b64token.
-func bearer(value string, opaque bool) (string, error) {
+// credentials is what the schemes and issuers of a configuration let a request have.
+type credentials struct {
+	opaque bool // opaque tokens of real servers have bytes that RFC 6750 does not
+	dpop   bool // the scheme DPoP counts
+}
+
+// find returns the access token of a request and how it is presented (RFC 6750 §2.1,
+// RFC 9449 §7.1). It finds exactly one (B-01), or errNoToken, which is answered without an error code since
+// the client did nothing wrong (B-03), or errBadRequest: of two credentials nobody
+// can say which one the upstream would go by (B-02). Tokens in the query never
+// authenticate; next to one in the header they are one method too many.
+func (c credentials) find(authorization []string, target string) (string, scheme, error) {
+	switch len(authorization) {
+	case 0:
+		return "", noScheme, errNoToken
+	case 1:
+	default:
+		return "", noScheme, errBadRequest
+	}
+	token, s, err := c.parse(strings.Trim(authorization[0], " \t"))
+	if err != nil {
+		return "", noScheme, err
+	}
+	if hasQueryToken(target) {
+		return "", noScheme, errBadRequest
+	}
+	return token, s, nil
+}
+
+// parse reads one Authorization value: a scheme 1*SP b64token.
+func (c credentials) parse(value string) (string, scheme, error) {
 	if value == "" {
-		return "", errNoToken
+		return "", noScheme, errNoToken
 	}
-	scheme, rest, _ := strings.Cut(value, " ")
-	if !isToken(scheme) {
-		return "", errBadRequest
+	word, rest, _ := strings.Cut(value, " ")
+	if !isToken(word) {
+		return "", noScheme, errBadRequest
 	}
-	if !strings.EqualFold(scheme, "bearer") {
+	s := schemeOf(word, c.dpop)
+	if s == noScheme {
 		if holdsSecondCredential(value) {
-			return "", errBadRequest
+			return "", noScheme, errBadRequest
 		}
-		return "", errNoToken
+		return "", noScheme, errNoToken
 	}
 	token := strings.TrimLeft(rest, " ")
-	if len(token) > validation.MaxTokenBytes || !isB64Token(token) && (!opaque || !isOpaqueToken(token)) {
-		return "", errBadRequest
+	if len(token) > validation.MaxTokenBytes || !isB64Token(token) && (!c.opaque || !isOpaqueToken(token)) {
+		return "", noScheme, errBadRequest
 	}
-	return token, nil
+	return token, s, nil
+}
+
+// used returns the scheme that a request was made with, whatever else is wrong with
+// it: a client reads the challenge of that one first.
+func (c credentials) used(authorization []string) scheme {
+	for _, value := range authorization {
+		word, _, _ := strings.Cut(strings.Trim(value, " \t"), " ")
+		if s := schemeOf(word, c.dpop); s != noScheme {
+			return s
+		}
+	}
+	return noScheme
 }
 
 // holdsSecondCredential finds what a gateway that joins fields with commas

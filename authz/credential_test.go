@@ -49,7 +49,7 @@ func TestCredential(t *testing.T) { // B-01, B-02, B-03, A-11
 		"encoded query name": {values: []string{"Bearer a"}, target: "/?access%5ftoken=b", err: errBadRequest},
 		"harmless query":     {values: []string{"Bearer a"}, target: "/?my_access_token=b", want: "a"},
 	} {
-		got, err := credential(tc.values, tc.target, false)
+		got, _, err := credentials{}.find(tc.values, tc.target)
 		if got != tc.want || !errors.Is(err, tc.err) {
 			t.Errorf("%s: got %.20q, %v; want %.20q, %v", name, got, err, tc.want, tc.err)
 		}
@@ -62,13 +62,13 @@ func TestOpaqueTokens(t *testing.T) {
 		"Bearer 00D!AQ8.x_y": "00D!AQ8.x_y", "Bearer a=b": "a=b", "Bearer {a:1}": "{a:1}", "bearer  ~!@#$%^&*()": "~!@#$%^&*()",
 		"Bearer a,Bearer b": "", "Bearer a!,b": "", `Bearer a"b`: "", `Bearer a\b`: "", "Bearer a b": "", "Bearer a!\tb": "", "Bearer ä": "", "Bearer a\x7f": "", "Bearer": "", "Bearer !,": "",
 	} {
-		got, err := credential([]string{value}, "/", true)
+		got, _, err := credentials{opaque: true}.find([]string{value}, "/")
 		if got != want || (err == nil) != (want != "") {
 			t.Errorf("%q: got %q, %v; want %q", value, got, err, want)
 		}
 	}
 	for _, value := range []string{"Basic dTpw,Bearer a!b", "Basic dTpw, Bearer a!b", `Digest a="b", Token a!b`} {
-		if _, err := credential([]string{value}, "/", true); !errors.Is(err, errBadRequest) {
+		if _, _, err := (credentials{opaque: true}).find([]string{value}, "/"); !errors.Is(err, errBadRequest) {
 			t.Errorf("%q: got %v, want a bad request", value, err)
 		}
 	}
@@ -78,7 +78,7 @@ func FuzzCredential(f *testing.F) {
 	f.Add("Bearer abc", "/")
 	f.Add("Basic a,Bearer b", "/?access_token=x")
 	f.Fuzz(func(t *testing.T, value, target string) {
-		token, err := credential([]string{value}, target, false)
+		token, _, err := credentials{}.find([]string{value}, target)
 		if (err == nil) != isB64Token(token) || err == nil && strings.Contains(value, ",") {
 			t.Errorf("%q: got %q, %v", value, token, err)
 		}

@@ -252,8 +252,8 @@ func TestDecide(t *testing.T) {
 			ctx, recorder := walk.With(t.Context())
 			d := p.Decide(ctx, &r)
 			checkWalk(t, d.Reason, recorder.Steps())
-			if d.Reason != tc.want || !strings.Contains(d.Challenge, tc.challenge) {
-				t.Fatalf("got %s, %s (%v); want %s, %s", d.Reason, d.Challenge, d.Err, tc.want, tc.challenge)
+			if d.Reason != tc.want || !strings.Contains(strings.Join(d.Challenges, "\n"), tc.challenge) {
+				t.Fatalf("got %s, %s (%v); want %s, %s", d.Reason, d.Challenges, d.Err, tc.want, tc.challenge)
 			}
 			check(t, d)
 		})
@@ -359,7 +359,7 @@ func TestOutageIsUnavailable(t *testing.T) { // I-11
 		Status: 503, Header: map[string]string{"Retry-After": "7"},
 	})
 	d := p.Decide(t.Context(), &authz.Request{Method: "GET", Path: "/x", Authorization: []string{"Bearer opaque"}})
-	if d.Reason != authz.Unavailable || d.Challenge != "" || d.RetryAfter != 7*time.Second {
+	if d.Reason != authz.Unavailable || len(d.Challenges) > 0 || d.RetryAfter != 7*time.Second {
 		t.Errorf("got %+v", d)
 	}
 }

@@ -21,7 +21,8 @@ type Decision struct {
 	Set    []HeaderValue // upstream headers to overwrite, by name
 	Remove []string      // upstream headers to remove
 
-	Challenge  string        // WWW-Authenticate; empty: none
+	Challenges []string      // of WWW-Authenticate, a field each
+	Nonce      string        // for the client's next DPoP proof, in a DPoP-Nonce response header; empty: none
 	RetryAfter time.Duration // of unavailable
 	Document   []byte        // body of a metadata document
 	Header     http.Header   // further response headers of a document
@@ -45,14 +46,17 @@ const retryAfter = time.Second
 
 // conclude makes the decision of a refusal, or of none.
 func (e *evaluation) conclude(refused *refusal) Decision {
-	d := Decision{Reason: Allowed, Issuer: e.issuer}
+	d := Decision{Reason: Allowed, Issuer: e.issuer, Nonce: e.nonce}
 	if e.rule != nil {
 		d.Rule = e.rule.Name
 	}
 	if refused != nil {
 		d.Reason, d.Err = refused.reason, refused.err
-		d.Challenge = e.challenge().header(d.Reason)
+		d.Challenges = e.challenges(d.Reason)
 		d.RetryAfter = retryAfterOf(refused)
+		if d.Reason != UseNonce { // a renewed one goes with what passes
+			d.Nonce = ""
+		}
 		return d
 	}
 	if e.token == nil {
@@ -64,7 +68,8 @@ func (e *evaluation) conclude(refused *refusal) Decision {
 }
 
 // shadow makes of the decision one that stops nothing, where the rule that took it
-// is not enforced. No identity goes upstream: nobody is sure of it yet.
+// is not enforced. No identity goes upstream: nobody is sure of it yet. A nonce still
+// goes to the client, who else would never have one before the rule is enforced.
 func (e *evaluation) shadow(d Decision) Decision {
 	if e.rule == nil || !e.rule.shadowed() {
 		return d
@@ -72,7 +77,7 @@ func (e *evaluation) shadow(d Decision) Decision {
 	e.note("enforce", func() string { return "false: the request passes, whatever the rule says" })
 	d.Shadow = true
 	d.Set, d.Remove = e.policy.injector.changes(nil)
-	d.Challenge, d.RetryAfter = "", 0
+	d.Challenges, d.RetryAfter = nil, 0
 	return d
 }
 
@@ -100,18 +105,4 @@ func (e *evaluation) end(d Decision) {
 		step.Detail = d.Err.Error()
 	}
 	e.walk.Add(step)
-}
-
-func (e *evaluation) challenge() challenge {
-	c := challenge{realm: e.policy.cfg.Realm, scopes: e.scopes()}
-	if e.rule != nil {
-		c.acrValues, c.maxAge = e.rule.ACRValues, e.rule.MaxAge
-	}
-	if e.resource != nil {
-		c.resourceMetadata = e.resource.documentURL
-		if len(c.scopes) == 0 {
-			c.scopes = e.resource.scopes
-		}
-	}
-	return c
 }

@@ -11,7 +11,6 @@ import (
 )
 
 var (
-	errBound    = errors.New("the token has cnf, and no binding is supported")
 	errAudience = errors.New("aud has none of the audiences wanted")
 	errACR      = errors.New("acr is none of those wanted")
 	errAuthTime = errors.New("auth_time is missing, too long ago or in the future")
@@ -20,10 +19,6 @@ var (
 // checkDemands holds a genuine token to what this request needs; nothing of it
 // is ever remembered.
 func (e *evaluation) checkDemands() *refusal {
-	// No binding can be proven here, and an unproven one must not pass (P-02).
-	if e.token.Confirmation != nil {
-		return e.check("cnf", false, WrongBinding, errBound, func() (string, string) { return "none", "present" })
-	}
 	if refused := e.checkAudience(); refused != nil {
 		return refused
 	}

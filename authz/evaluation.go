@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -23,9 +24,11 @@ type evaluation struct {
 	access   string
 	resource *resource // nil: none
 
-	bearer string
+	bearer string // the access token, however it was presented
+	scheme scheme // how it was
 	issuer string
 	token  *validation.Token
+	nonce  string // for the client's next proof; empty: it has one
 }
 
 // refusal is why a request does not pass; nil lets it go on.
@@ -63,6 +66,9 @@ func (e *evaluation) run(ctx context.Context) *refusal {
 	}
 	if e.bearer != "" {
 		if refused := e.validate(ctx); refused != nil {
+			return refused
+		}
+		if refused := e.checkBinding(ctx); refused != nil {
 			return refused
 		}
 		if refused := e.checkDemands(); refused != nil {
@@ -221,7 +227,7 @@ func (e *evaluation) findCredential() *refusal {
 		e.note("access", func() string { return "public: no token is looked at" })
 		return nil
 	}
-	token, err := credential(e.request.Authorization, e.request.Path, e.policy.introspects)
+	token, presented, err := e.policy.credentials.find(e.request.Authorization, e.request.Path)
 	if errors.Is(err, errNoToken) && e.access == accessOptional {
 		e.note("credential", func() string { return "none, which is fine: access is optional" })
 		return nil
@@ -230,18 +236,18 @@ func (e *evaluation) findCredential() *refusal {
 	if errors.Is(err, errNoToken) {
 		reason = NoToken
 	}
-	e.bearer = token
+	e.bearer, e.scheme = token, presented
 	return e.check("credential", err == nil, reason, err, func() (string, string) {
-		return "one bearer token", describeCredential(token, err)
+		return "one access token", describeCredential(token, presented, err)
 	})
 }
 
 // describeCredential never shows the token.
-func describeCredential(token string, err error) string {
+func describeCredential(token string, presented scheme, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("one of %d bytes", len(token))
+	return fmt.Sprintf("%s, one of %d bytes", presented, len(token))
 }
 
 var (
@@ -282,7 +288,7 @@ func (e *evaluation) validate(ctx context.Context) *refusal {
 	return nil
 }
 
-// reasonOf maps the sentinels of package validation; anything else is ours.
+// reasonOf maps the sentinels of packages validation and binding; anything else is ours.
 func reasonOf(err error) Reason {
 	for _, m := range []struct {
 		err    error
@@ -299,6 +305,10 @@ func reasonOf(err error) Reason {
 		{validation.ErrNotYetValid, NotYetValid},
 		{validation.ErrInactive, Inactive},
 		{validation.ErrBinding, WrongBinding},
+		{binding.ErrUnavailable, Unavailable},
+		{binding.ErrNonce, UseNonce},
+		{binding.ErrKey, WrongBinding},
+		{binding.ErrProof, InvalidProof},
 	} {
 		if errors.Is(err, m.err) {
 			return m.reason

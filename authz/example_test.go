@@ -52,8 +52,8 @@ func Example() {
 	} {
 		d := policy.Decide(context.Background(), &r)
 		fmt.Println(r.Method, r.Path, d.Reason, d.Reason.Status(), d.Set)
-		if d.Challenge != "" {
-			fmt.Println("  " + strings.ReplaceAll(d.Challenge, ", ", ",\n    "))
+		for _, challenge := range d.Challenges {
+			fmt.Println("  " + strings.ReplaceAll(challenge, ", ", ",\n    "))
 		}
 	}
 

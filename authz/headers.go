@@ -31,8 +31,8 @@ type injector struct {
 	others  bool     // there are claims among them that a token has no field for
 }
 
-func newInjector(headers map[string]string, forwardToken bool) *injector {
-	in := &injector{}
+func newInjector(headers map[string]string, forwardToken bool, others ...string) *injector {
+	in := &injector{always: others}
 	for name, claim := range headers {
 		name = strings.ToLower(name)
 		in.headers = append(in.headers, managed{name: name, claim: claim})
@@ -59,8 +59,11 @@ func newInjector(headers map[string]string, forwardToken bool) *injector {
 
 // spellings returns name with every mixture of dashes and underscores: Envoy
 // may hide those with underscores from us, and upstreams may take them for the
-// name itself (E-04, A-10).
+// name itself (E-04, A-10). A name that is refused for having too many has its own only.
 func spellings(name string) []string {
+	if strings.Count(dashed(name), "-") > maxSeparators {
+		return []string{name}
+	}
 	all := []string{""}
 	for i := range len(name) {
 		c := name[i]

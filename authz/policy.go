@@ -29,7 +29,10 @@ type Policy struct {
 
 	slashes      bool // an encoded slash stands for itself
 	matchesHosts bool
-	introspects  bool // some issuer's tokens may be opaque
+	credentials  credentials
+
+	proofs Proofs // nil: nobody judges proofs, and none is accepted
+	algs   string // of DPoP, for challenges
 
 	now func() time.Time // that max_age goes by
 }
@@ -49,6 +52,10 @@ func New(c Config, tokens *validation.Set) (*Policy, error) {
 // SetClock has the policy go by another clock than [time.Now]. It is called before
 // the first Decide.
 func (p *Policy) SetClock(now func() time.Time) { p.now = now }
+
+// SetProofs has p judge the DPoP proofs. It is called before the first Decide; without
+// it no token that is bound to a key passes.
+func (p *Policy) SetProofs(proofs Proofs) { p.proofs = proofs }
 
 // Decide says whether r may pass, with the headers to change if it may and the
 // challenge if not. It may ask the authorization server about the token, and waits

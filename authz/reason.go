@@ -26,6 +26,8 @@ const (
 	NotYetValid
 	Inactive
 	WrongBinding
+	InvalidProof // RFC 9449
+	UseNonce     // RFC 9449 §8
 	InsufficientScope
 	InsufficientAuthentication // RFC 9470
 	Forbidden
@@ -35,12 +37,14 @@ const (
 	reasons // how many
 )
 
-// The error codes of RFC 6750 §3.1 and RFC 9470 §3.
+// The error codes of RFC 6750 §3.1, RFC 9470 §3, and RFC 9449 §7.1 and §8.
 const (
 	errInvalidRequest             = "invalid_request"
 	errInvalidToken               = "invalid_token"
 	errInsufficientScope          = "insufficient_scope"
 	errInsufficientAuthentication = "insufficient_user_authentication"
+	errInvalidProof               = "invalid_dpop_proof"
+	errUseNonce                   = "use_dpop_nonce"
 )
 
 // answer is what a client is told: fixed texts, nothing of the request.
@@ -90,6 +94,14 @@ func answers() [reasons]answer {
 		Inactive:      invalid("inactive", "The access token is not active"),
 		WrongBinding: invalid("wrong_binding",
 			"The access token is bound to a key or certificate in a way that is not accepted"),
+		InvalidProof: {
+			word: "invalid_proof", status: http.StatusUnauthorized,
+			challenge: true, code: errInvalidProof, description: "The DPoP proof is missing or not acceptable",
+		},
+		UseNonce: {
+			word: "use_nonce", status: http.StatusUnauthorized,
+			challenge: true, code: errUseNonce, description: "The DPoP proof needs the nonce of this answer",
+		},
 		InsufficientScope: {
 			word: "insufficient_scope", status: http.StatusForbidden,
 			challenge: true, code: errInsufficientScope, description: "The access token lacks a scope that is needed",

@@ -4,6 +4,7 @@ package authz
 type Request struct {
 	ID     string // the gateway's request ID; for logs only
 	Method string
+	Scheme string // http or https, as the gateway believes it; empty: it does not say
 	Host   string // as sent, a port included
 	Path   string // the request target, query included, undecoded
 
@@ -13,6 +14,10 @@ type Request struct {
 	// Header returns the value of any other field, by its lower-case name; nil
 	// has none.
 	Header func(name string) (value string, ok bool)
+
+	// PeerCertificate is the client's, which the gateway has verified: PEM that is
+	// encoded as in a URL. Empty: there was none, or the gateway does not tell.
+	PeerCertificate string
 
 	Route Route
 }

@@ -58,7 +58,7 @@ func TestARuleInShadowModeStopsNothing(t *testing.T) {
 			if tc.stops {
 				return
 			}
-			if len(d.Set) > 0 || d.Challenge != "" || !slices.Contains(d.Remove, "x-auth-sub") ||
+			if len(d.Set) > 0 || len(d.Challenges) > 0 || !slices.Contains(d.Remove, "x-auth-sub") ||
 				!slices.Contains(d.Remove, "authorization") {
 				t.Errorf("got %+v, want no identity and no challenge", d)
 			}

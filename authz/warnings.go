@@ -24,6 +24,11 @@ func (c Config) Warnings() []string {
 			all = append(all, fmt.Sprintf("rules[%d].enforce: false: every request of rule %s passes", n, r.Name))
 		}
 	}
+	if c.MTLS != nil && c.MTLS.ClientCertificateHeader != "" {
+		all = append(all, fmt.Sprintf("mtls.client_certificate_header: whoever sends %s has that certificate: "+
+			"the proxy in front must set or remove it on every request, and nothing else may reach the gateway",
+			c.MTLS.ClientCertificateHeader))
+	}
 	return append(all, c.caseWarnings()...)
 }
 
@@ -136,7 +141,7 @@ func (r *rule) isStrongerThan(other *rule) bool {
 		return len(mine) > 0 && (len(others) == 0 || !isSubset(others, mine))
 	}
 	return !isSubset(r.Scopes, other.Scopes) || lacks(r.Issuers, other.Issuers) || lacks(r.Audience, other.Audience) ||
-		lacks(r.ACRValues, other.ACRValues) || r.When != "" && r.When != other.When ||
+		lacks(r.ACRValues, other.ACRValues) || r.bindingStrength() > other.bindingStrength() || r.When != "" && r.When != other.When ||
 		r.MaxAge > 0 && (other.MaxAge == 0 || other.MaxAge > r.MaxAge)
 }
 

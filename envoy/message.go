@@ -16,8 +16,11 @@ import (
 const (
 	checkAttributes protowire.Number = 1
 
+	attributesSource     protowire.Number = 1
 	attributesRequest    protowire.Number = 4
 	attributesExtensions protowire.Number = 10
+
+	peerCertificate protowire.Number = 5
 
 	requestHTTP protowire.Number = 2
 
@@ -25,6 +28,7 @@ const (
 	httpHeaders   protowire.Number = 3
 	httpPath      protowire.Number = 4
 	httpHost      protowire.Number = 5
+	httpScheme    protowire.Number = 6
 	httpHeaderMap protowire.Number = 13
 
 	headerMapHeaders protowire.Number = 1
@@ -76,7 +80,7 @@ func (m *message) read() bool {
 		return false
 	}
 	m.request = authz.Request{Authorization: m.authorization[:0], Header: m.header}
-	return m.readHTTP() && m.readExtensions(attributes)
+	return m.readHTTP() && m.readAttributes(attributes)
 }
 
 // readHTTP fills the request. encode_raw_headers chooses which of headers and
@@ -92,6 +96,8 @@ func (m *message) readHTTP() bool {
 			return text(value, &r.Path)
 		case httpHost:
 			return text(value, &r.Host)
+		case httpScheme:
+			return text(value, &r.Scheme)
 		case httpHeaders:
 			plain = true
 			var e entry
@@ -165,25 +171,38 @@ func (m *message) header(name string) (string, bool) {
 	return strings.Join(values, ","), true
 }
 
-// readExtensions reads context_extensions, which few routes have.
-func (m *message) readExtensions(attributes []byte) bool {
+// readAttributes reads what stands beside the request: context_extensions, which few
+// routes have, and the certificate of the client (include_peer_certificate). A second
+// source would have to be merged with the first.
+func (m *message) readAttributes(attributes []byte) bool {
 	var extensions map[string]string
+	sourced := false
 	ok := walk(attributes, func(number protowire.Number, value []byte) bool {
-		if number != attributesExtensions {
-			return true
+		switch number {
+		case attributesSource:
+			first := !sourced
+			sourced = true
+			return first && m.readSource(value)
+		case attributesExtensions:
+			var e entry
+			if !e.readPlain(value) {
+				return false
+			}
+			if extensions == nil {
+				extensions = map[string]string{}
+			}
+			extensions[e.key] = e.value
 		}
-		var e entry
-		if !e.readPlain(value) {
-			return false
-		}
-		if extensions == nil {
-			extensions = map[string]string{}
-		}
-		extensions[e.key] = e.value
 		return true
 	})
 	m.request.Route = decodeRoute(extensions)
 	return ok
+}
+
+func (m *message) readSource(peer []byte) bool {
+	return walk(peer, func(number protowire.Number, value []byte) bool {
+		return number != peerCertificate || text(value, &m.request.PeerCertificate)
+	})
 }
 
 // entry is a HeaderValue, or an entry of a map of texts.

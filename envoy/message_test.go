@@ -48,6 +48,13 @@ func rawHeaders(pairs ...string) *authv3.CheckRequest {
 	return check
 }
 
+// twoSources is, next to another, what the format wants merged.
+func twoSources() *authv3.CheckRequest {
+	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		Source: &authv3.AttributeContext_Peer{Certificate: "other"},
+	}}
+}
+
 func wire(t testing.TB, check *authv3.CheckRequest) []byte {
 	t.Helper()
 	raw, err := proto.Marshal(check)
@@ -90,6 +97,7 @@ func TestWhatEnvoyNeverSendsIsLeftToTheGeneratedCode(t *testing.T) {
 		"both kinds of headers": wire(t, both),
 		"to be merged":          twice,
 		"two cases of a name":   wire(t, request(map[string]string{"authorization": "a", "Authorization": "b"})),
+		"two sources":           append(wire(t, full()), wire(t, twoSources())...),
 		"two request IDs":       wire(t, rawHeaders("x-request-id", "", "x-request-id", "b")),
 		"no UTF-8":              bytes.Replace(wire(t, request(map[string]string{"a": "zzz"})), []byte("zzz"), []byte("z\xffz"), 1),
 		"cut off":               wire(t, full())[:100],
@@ -208,6 +216,9 @@ func shuffled(random *rand.Rand, raw []byte, depth int) []byte {
 // allow is what the generated code is given to write.
 func allow(d authz.Decision) *authv3.CheckResponse {
 	ok := &authv3.OkHttpResponse{HeadersToRemove: d.Remove}
+	if d.Nonce != "" {
+		ok.ResponseHeadersToAdd = append(ok.ResponseHeadersToAdd, overwrite("dpop-nonce", d.Nonce))
+	}
 	for _, h := range d.Set {
 		ok.Headers = append(ok.Headers, overwrite(h.Name, h.Value))
 	}
@@ -225,7 +236,7 @@ func FuzzAllow(f *testing.F) {
 	f.Add(strings.Repeat("x", 127), strings.Repeat("y", 128), strings.Repeat("z", 20_000), "\xff", uint8(200))
 	f.Fuzz(func(t *testing.T, subject, scope, client, rule string, removed uint8) {
 		d := authz.Decision{
-			Reason: authz.Allowed, Rule: rule, Shadow: removed%2 == 1,
+			Reason: authz.Allowed, Rule: rule, Shadow: removed%2 == 1, Nonce: strings.ToValidUTF8(client, ""),
 			Token: &validation.Token{Subject: subject, ClientID: client, Scopes: strings.Fields(scope), Issuer: "i"},
 		}
 		for _, value := range []string{subject, scope, client} {

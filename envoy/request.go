@@ -28,13 +28,15 @@ func decode(check *authv3.CheckRequest) authz.Request {
 	f := fields{plain: http.GetHeaders(), raw: http.GetHeaderMap().GetHeaders()}
 	id, _ := f.value("x-request-id")
 	return authz.Request{
-		ID:            id[:min(len(id), maxRequestID)],
-		Method:        http.GetMethod(),
-		Host:          http.GetHost(),
-		Path:          http.GetPath(),
-		Authorization: f.values("authorization"),
-		Header:        f.value,
-		Route:         decodeRoute(check.GetAttributes().GetContextExtensions()),
+		ID:              id[:min(len(id), maxRequestID)],
+		Method:          http.GetMethod(),
+		Scheme:          http.GetScheme(),
+		Host:            http.GetHost(),
+		Path:            http.GetPath(),
+		Authorization:   f.values("authorization"),
+		Header:          f.value,
+		PeerCertificate: check.GetAttributes().GetSource().GetCertificate(),
+		Route:           decodeRoute(check.GetAttributes().GetContextExtensions()),
 	}
 }
 

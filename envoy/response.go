@@ -32,8 +32,9 @@ const (
 	responseOK       protowire.Number = 3
 	responseMetadata protowire.Number = 4
 
-	okHeaders protowire.Number = 2
-	okRemove  protowire.Number = 5
+	okHeaders         protowire.Number = 2
+	okRemove          protowire.Number = 5
+	okResponseHeaders protowire.Number = 6
 
 	optionHeader protowire.Number = 1
 	optionAppend protowire.Number = 2
@@ -71,7 +72,7 @@ func isText(d *authz.Decision) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(d.Remove, func(name string) bool { return !utf8.ValidString(name) })
+	return utf8.ValidString(d.Nonce) && !slices.ContainsFunc(d.Remove, func(name string) bool { return !utf8.ValidString(name) })
 }
 
 // appendAllow writes the fields in the order of their numbers, as the generated code
@@ -80,10 +81,13 @@ func appendAllow(b []byte, d *authz.Decision) []byte {
 	b = appendMessage(b, responseStatus, func(b []byte) []byte { return b }) // a code of 0 is not written
 	b = appendMessage(b, responseOK, func(b []byte) []byte {
 		for _, h := range d.Set {
-			b = appendOverwrite(b, h)
+			b = appendOverwrite(b, okHeaders, h)
 		}
 		for _, name := range d.Remove {
 			b = appendText(b, okRemove, name)
+		}
+		if d.Nonce != "" {
+			b = appendOverwrite(b, okResponseHeaders, authz.HeaderValue{Name: nonceHeader, Value: d.Nonce})
 		}
 		return b
 	})
@@ -91,8 +95,8 @@ func appendAllow(b []byte, d *authz.Decision) []byte {
 }
 
 // appendOverwrite is overwrite, written out.
-func appendOverwrite(b []byte, h authz.HeaderValue) []byte {
-	return appendMessage(b, okHeaders, func(b []byte) []byte {
+func appendOverwrite(b []byte, number protowire.Number, h authz.HeaderValue) []byte {
+	return appendMessage(b, number, func(b []byte) []byte {
 		b = appendMessage(b, optionHeader, func(b []byte) []byte {
 			return appendText(appendText(b, entryKey, h.Name), entryValue, h.Value)
 		})
@@ -182,13 +186,23 @@ func code(status int) codes.Code {
 	return codes.PermissionDenied
 }
 
+// nonceHeader hands a client the nonce that its next proof has to have (RFC 9449 §8).
+const nonceHeader = "dpop-nonce"
+
 func denyHeaders(d *authz.Decision) []*corev3.HeaderValueOption {
 	all := []*corev3.HeaderValueOption{
 		overwrite("content-type", "application/json"),
 		overwrite("cache-control", "no-store"),
 	}
-	if d.Challenge != "" {
-		all = append(all, overwrite("www-authenticate", d.Challenge))
+	for n, challenge := range d.Challenges {
+		option := overwrite("www-authenticate", challenge)
+		if n > 0 { // a field of its own, or the first one would be gone (P-13, E-12)
+			option = add("www-authenticate", challenge)
+		}
+		all = append(all, option)
+	}
+	if d.Nonce != "" {
+		all = append(all, overwrite(nonceHeader, d.Nonce))
 	}
 	if d.RetryAfter > 0 {
 		seconds := int64(math.Ceil(float64(d.RetryAfter) / float64(time.Second)))
@@ -216,6 +230,15 @@ func overwrite(name, value string) *corev3.HeaderValueOption {
 		Header:       &corev3.HeaderValue{Key: name, Value: value},
 		Append:       wrapperspb.Bool(false), //nolint:staticcheck // E-01: deprecated, and still what some releases go by
 		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// add sends one more field of that name. Here, too, both say so.
+func add(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		Append:       wrapperspb.Bool(true), //nolint:staticcheck // E-01: as above
+		AppendAction: corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD,
 	}
 }
 

@@ -35,7 +35,7 @@ func request(headers map[string]string) *authv3.CheckRequest {
 func TestEveryReasonIsAnsweredRightly(t *testing.T) { // E-06
 	for _, reason := range append(authz.Reasons(), authz.Reason(99)) {
 		response := responded(t, authz.Decision{
-			Reason: reason, Challenge: "Bearer x", Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}},
+			Reason: reason, Challenges: []string{"Bearer x"}, Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "mallory"}},
 		})
 		if reason.Outcome() == authz.Allow {
 			if response.GetOkResponse() == nil || response.Status.Code != int32(codes.OK) {
