@@ -48,13 +48,6 @@ func rawHeaders(pairs ...string) *authv3.CheckRequest {
 	return check
 }
 
-// twoSources is, next to another, what the format wants merged.
-func twoSources() *authv3.CheckRequest {
-	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
-		Source: &authv3.AttributeContext_Peer{Certificate: "other"},
-	}}
-}
-
 func wire(t testing.TB, check *authv3.CheckRequest) []byte {
 	t.Helper()
 	raw, err := proto.Marshal(check)
@@ -97,7 +90,6 @@ func TestWhatEnvoyNeverSendsIsLeftToTheGeneratedCode(t *testing.T) {
 		"both kinds of headers": wire(t, both),
 		"to be merged":          twice,
 		"two cases of a name":   wire(t, request(map[string]string{"authorization": "a", "Authorization": "b"})),
-		"two sources":           append(wire(t, full()), wire(t, twoSources())...),
 		"two request IDs":       wire(t, rawHeaders("x-request-id", "", "x-request-id", "b")),
 		"no UTF-8":              bytes.Replace(wire(t, request(map[string]string{"a": "zzz"})), []byte("zzz"), []byte("z\xffz"), 1),
 		"cut off":               wire(t, full())[:100],

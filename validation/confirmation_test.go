@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,6 +49,47 @@ func TestConfirmation(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, token.Confirmation); diff != "" {
 				t.Fatalf("%s: %s", payload, diff)
+			}
+		}
+	}
+}
+
+// TestTokenTypeAndKeyAgree (RFC 9449 §6): what is called a DPoP token names its key, and
+// an introspection answer that names one does not call it a bearer token.
+func TestTokenTypeAndKeyAgree(t *testing.T) {
+	for payload, want := range map[string]struct{ jwt, answer bool }{
+		`{"cnf":{"jkt":"k"}}`:                                      {true, true},
+		`{"typ":"DPoP","cnf":{"jkt":"k"}}`:                         {true, true}, // Keycloak's
+		`{"typ":"DPoP","nonce":"n","cnf":{"jkt":"k"}}`:             {true, true}, // an access token, not an ID token
+		`{"token_type":"dPoP","cnf":{"jkt":"k"}}`:                  {true, true},
+		`{"token_type":"DPoP","cnf":{"jkt":"k","x5t#S256":"t"}}`:   {true, true},
+		`{"token_type":"Bearer","cnf":{"x5t#S256":"t"}}`:           {true, true},
+		`{"token_type":"Bearer","cnf":{"jkt":"k"}}`:                {true, false},
+		`{"token_type":"bearer","cnf":{"jkt":"k","x5t#S256":"t"}}`: {true, false},
+		`{"token_type":"access_token","cnf":{"jkt":"k"}}`:          {true, false},
+		`{"typ":"DPoP"}`:                                         {false, false},
+		`{"typ":"DPoP","cnf":{"x5t#S256":"t"}}`:                  {false, false},
+		`{"token_type":"DPoP","cnf":{"x5t#S256":"t"}}`:           {false, false},
+		`{"token_type":"DPoP","cnf":{"jkt":5}}`:                  {false, false},
+		`{"token_type":"DPoP","typ":"Bearer","cnf":{"jkt":"k"}}`: {true, true},
+	} {
+		claims, err := parseObject([]byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := tokenFromClaims(claims)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := Config{AccessTokenType: TypeCompatible}
+		asJWT := c.checkMarks(token, claims, "jwt")
+		asAnswer := errors.Join(c.checkMarks(token, claims, ""), c.checkTokenType(token, claims))
+		for door, got := range map[string]struct {
+			err error
+			ok  bool
+		}{"JWT": {asJWT, want.jwt}, "answer": {asAnswer, want.answer}} {
+			if (got.err == nil) != got.ok || got.err != nil && !errors.Is(got.err, ErrBinding) {
+				t.Errorf("%s %s: got %v, want ok %v", door, payload, got.err, got.ok)
 			}
 		}
 	}

@@ -312,5 +312,5 @@ func (i *introspector) checkType(t *Token, claims members) error {
 	if err := i.cfg.checkMarks(t, claims, ""); err != nil {
 		return err
 	}
-	return i.cfg.checkTokenType(claims)
+	return i.cfg.checkTokenType(t, claims)
 }

@@ -14,7 +14,7 @@ func TestMarksCostNothing(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { err = c.checkMarks(token, claims, "jwt") }); n > 0 || err != nil {
 		t.Errorf("got %v allocations and %v, want none", n, err)
 	}
-	if n := testing.AllocsPerRun(100, func() { err = c.checkTokenType(claims) }); n > 0 || err != nil {
+	if n := testing.AllocsPerRun(100, func() { err = c.checkTokenType(token, claims) }); n > 0 || err != nil {
 		t.Errorf("token_type: got %v allocations and %v, want none", n, err)
 	}
 }

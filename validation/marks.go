@@ -103,8 +103,8 @@ func checkWords(t *Token, claims members) (access bool, err error) {
 		case kindAccess:
 			access = true
 		case kindDPoP:
-			if t.Confirmation == nil { // RFC 9449 §6: the key must be named
-				return false, fmt.Errorf("%w: %s is DPoP, but there is no cnf", ErrBinding, name)
+			if t.Confirmation == nil || t.Confirmation.JKT == "" { // RFC 9449 §6: the key must be named
+				return false, fmt.Errorf("%w: %s is DPoP, but cnf names no key (jkt)", ErrBinding, name)
 			}
 			access = true
 		case kindUnknown:
@@ -150,9 +150,9 @@ func checkNotIDToken(t *Token, claims members) error {
 }
 
 // checkTokenType looks at the token_type of an introspection answer: an access
-// token is a bearer token, or bound to a key (I-09). That a token is bound, and
-// to what, is the business of the room above.
-func (c Config) checkTokenType(claims members) error {
+// token is a bearer token, or bound to a key (I-09), and never said to be both (RFC
+// 9449 §6.2). That the key is proven is the business of the room above.
+func (c Config) checkTokenType(t *Token, claims members) error {
 	value := claims.get("token_type")
 	if value == "" {
 		if c.RequireTokenType {
@@ -165,7 +165,12 @@ func (c Config) checkTokenType(claims members) error {
 		return fmt.Errorf("%w: token_type is not a string", ErrMalformed)
 	}
 	switch kindOf(word) {
-	case kindBearer, kindAccess, kindDPoP: // checkWords wants cnf of DPoP
+	case kindDPoP: // checkWords wants cnf
+		return nil
+	case kindBearer, kindAccess:
+		if t.Confirmation != nil && t.Confirmation.JKT != "" {
+			return fmt.Errorf("%w: token_type is Bearer, but cnf names a key (jkt)", ErrBinding)
+		}
 		return nil
 	case kindOther, kindUnknown:
 	}

@@ -224,6 +224,7 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		return map[string]any{
 			"auth": auth, "log": map[string]any{}, "cache": map[string]any{}, "jwks": map[string]any{},
 			"telemetry": map[string]any{"decision_log": map[string]any{}},
+			"dpop":      map[string]any{}, "mtls": map[string]any{},
 			"server": map[string]any{"tls": map[string]any{
 				"cert_file": certificates[0], "key_file": keys[0], "client_ca_file": certificates[0],
 			}},
@@ -250,7 +251,9 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		"auth.introspection_endpoint": issuer + "/i", "auth.token_endpoint": issuer + "/t", "auth.ca_file": certificates[1],
 		"auth.client_secret_file": keys[0], "auth.client_key_file": keys[1], "auth.client_cert_file": certificates[1],
 		"telemetry.decision_log.subject_key_file": keys[0],
-		"headers": map[string]string{"x-other": "sub"}, "scope_implies": map[string][]string{"a": {"b"}},
+		"dpop.origins": []string{"https://a.example.com"}, "dpop.nonce_key_file": keys[0],
+		"mtls.client_certificate_header": "client-cert",
+		"headers":                        map[string]string{"x-other": "sub"}, "scope_implies": map[string][]string{"a": {"b"}},
 		"rules[0].match.paths": []string{"/x"}, "rules[0].match.methods": []string{"PUT"}, "rules[0].issuers": []string{issuer},
 		"rules[0].when": "true", "rules[0].resource": resource,
 		"resources[0].resource": "https://b.example.com", "resources[0].issuers": []string{issuer},
@@ -324,7 +327,8 @@ func TestEveryBoundIsHeld(t *testing.T) {
 		"auth": map[string]any{"issuer": "https://a.example.com", "audience": "a"},
 		"log":  map[string]any{}, "cache": map[string]any{}, "jwks": map[string]any{}, "server": map[string]any{},
 		"telemetry": map[string]any{"decision_log": map[string]any{}},
-		"rules":     []any{map[string]any{"name": "r"}},
+		"dpop":      map[string]any{}, "mtls": map[string]any{},
+		"rules": []any{map[string]any{"name": "r"}},
 	}
 	held := 0
 	for _, l := range leaves(nil, reflect.TypeFor[Config]()) {
@@ -384,7 +388,7 @@ func TestKeysAreWhole(t *testing.T) {
 		if l.Type.Kind() == reflect.Int64 && l.Default == "" {
 			t.Errorf("%s: no default", l)
 		}
-		if len(l.OneOf) > 0 && l.Default == "" {
+		if len(l.OneOf) > 0 && l.Default == "" && !l.Empty {
 			t.Errorf("%s: one of %v, and no default", l, l.OneOf)
 		}
 	}
