@@ -51,6 +51,9 @@ var (
 // before the proof, which is judged only where it could help.
 func (e *evaluation) checkBinding(ctx context.Context) *refusal {
 	cnf := e.token.Confirmation
+	if cnf == nil && !e.policy.dpop() && e.policy.cfg.MTLS == nil {
+		return nil
+	}
 	err := e.bindingMistake(cnf)
 	refused := e.check("cnf", err == nil, WrongBinding, err, func() (string, string) {
 		return e.bindingWanted(), describeBinding(cnf, e.scheme)

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	errNoToken    = errors.New("no access token")
+	errNoToken    = errors.New("no bearer token")
 	errBadRequest = errors.New("bad request")
 )
 
@@ -88,6 +88,14 @@ func (c credentials) parse(value string) (string, scheme, error) {
 		return "", noScheme, errBadRequest
 	}
 	return token, s, nil
+}
+
+// wanted says in words what find looks for.
+func (c credentials) wanted() string {
+	if c.dpop {
+		return "one bearer or DPoP token"
+	}
+	return "one bearer token"
 }
 
 // used returns the scheme that a request was made with, whatever else is wrong with

@@ -238,7 +238,7 @@ func (e *evaluation) findCredential() *refusal {
 	}
 	e.bearer, e.scheme = token, presented
 	return e.check("credential", err == nil, reason, err, func() (string, string) {
-		return "one access token", describeCredential(token, presented, err)
+		return e.policy.credentials.wanted(), describeCredential(token, presented, err)
 	})
 }
 
@@ -247,7 +247,10 @@ func describeCredential(token string, presented scheme, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	return fmt.Sprintf("%s, one of %d bytes", presented, len(token))
+	if presented == dpopScheme {
+		return fmt.Sprintf("one of %d bytes, with the scheme DPoP", len(token))
+	}
+	return fmt.Sprintf("one of %d bytes", len(token))
 }
 
 var (

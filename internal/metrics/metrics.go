@@ -20,6 +20,7 @@ import (
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -43,6 +44,7 @@ type Metrics struct {
 	reloads           *prometheus.CounterVec
 	pending           prometheus.Gauge
 	unwritten         prometheus.Counter
+	proofs            map[string]prometheus.Counter
 
 	gathering sync.Mutex
 	entries   *prometheus.GaugeVec
@@ -80,6 +82,7 @@ func New(version, commit string) *Metrics {
 	}
 	m.prepareChecks()
 	m.prepareLookups()
+	m.prepareProofs()
 	m.reloads.WithLabelValues(success)
 	m.reloads.WithLabelValues(failure)
 	build := r.gauge("build_info", "Always 1.", "version", "commit", "go_version")
@@ -130,6 +133,16 @@ func (m *Metrics) prepareLookups() {
 		for _, result := range []string{"hit", "miss", "stale"} {
 			m.lookups[lookup{cache, result}] = lookups.WithLabelValues(cache, result)
 		}
+	}
+}
+
+func (m *Metrics) prepareProofs() {
+	proofs := m.registry.counter("proofs_total", "DPoP proofs, by what became of them.", "result")
+	m.proofs = map[string]prometheus.Counter{}
+	for _, result := range []string{
+		binding.Accepted, binding.Invalid, binding.Replayed, binding.NonceWanted, binding.Unavailable,
+	} {
+		m.proofs[result] = proofs.WithLabelValues(result)
 	}
 }
 
@@ -222,6 +235,13 @@ func (m *Metrics) Reload(err error) { m.reloads.WithLabelValues(result(err)).Inc
 
 // Unwritten counts decisions that the decision log should have and has not.
 func (m *Metrics) Unwritten(n int) { m.unwritten.Add(float64(n)) }
+
+// Proof counts a DPoP proof.
+func (m *Metrics) Proof(result string) {
+	if counter, ok := m.proofs[result]; ok {
+		counter.Inc()
+	}
+}
 
 // Forget drops the series of an issuer that is no longer configured.
 func (m *Metrics) Forget(issuer string) {

@@ -146,7 +146,7 @@ func TestLabelsComeFromClosedSets(t *testing.T) {
 				ID: hostile, Method: hostile, Host: hostile, Path: hostile, Authorization: []string{hostile},
 				Route: authz.Route{Rule: hostile, Issuer: hostile, Audience: hostile, Unknown: hostile},
 			},
-			Decision: &authz.Decision{Reason: reason, Rule: hostile, Issuer: hostile, Challenge: hostile, Err: errors.New(hostile)},
+			Decision: &authz.Decision{Reason: reason, Rule: hostile, Issuer: hostile, Challenges: []string{hostile}, Err: errors.New(hostile)},
 			Took:     time.Millisecond,
 		})
 	}
@@ -233,6 +233,10 @@ func TestRefreshesAndCalls(t *testing.T) {
 	want(t, samples, "bearergate_decision_log_dropped_total", "0")
 	m.Unwritten(3)
 	want(t, scrape(t, read), "bearergate_decision_log_dropped_total", "3")
+	want(t, samples, `bearergate_proofs_total{result="replayed"}`, "0")
+	m.Proof("replayed")
+	m.Proof("whatever a client likes")
+	want(t, scrape(t, read), `bearergate_proofs_total{result="replayed"}`, "1")
 	if _, ok := samples[`bearergate_cache_entries{cache="jwt"}`]; ok {
 		t.Error("got entries of a cache that is gone, want none")
 	}

@@ -63,7 +63,7 @@ func newWorld(cfg *config.Config, s *suite) (*world, error) {
 const keysOf = "https://keys.invalid/jwks"
 
 // offline is cfg without what belongs to the machine that serves: our credentials
-// at the issuers, and the keys in files. Nothing is remembered from one case to the next, so that none
+// at the issuers, and keys in files. Nothing is remembered from one case to the next, so that none
 // depends on those before it.
 func offline(cfg *config.Config) *config.Config {
 	c := *cfg
@@ -76,6 +76,11 @@ func offline(cfg *config.Config) *config.Config {
 			d.JWKSFile, d.JWKSURI = "", keysOf
 		}
 		v.Cache.TTL = 0
+	}
+	if cfg.Authz.DPoP != nil {
+		dpop := *cfg.Authz.DPoP
+		dpop.NonceKeyFile = ""
+		c.Authz.DPoP = &dpop
 	}
 	return &c
 }

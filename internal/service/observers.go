@@ -16,6 +16,9 @@ type Observers struct {
 	Discovery  discovery.Observer
 	Validation validation.Observer
 
+	// Proofs is told what became of each DPoP proof; nil: nobody is.
+	Proofs func(result string)
+
 	// Transport stands around that of the calls to the authorization servers; nil:
 	// nothing does.
 	Transport func(http.RoundTripper) http.RoundTripper
@@ -28,9 +31,24 @@ func together(all []Observers) Observers {
 		told.Checks = observe.All(told.Checks, o.Checks)
 		told.Discovery = observe.All(told.Discovery, o.Discovery)
 		told.Validation = observe.All(told.Validation, o.Validation)
+		told.Proofs = both(told.Proofs, o.Proofs)
 		if o.Transport != nil {
 			told.Transport = o.Transport
 		}
 	}
 	return told
+}
+
+// both tells one and the other, those of them that are there.
+func both(one, other func(string)) func(string) {
+	if one == nil || other == nil {
+		if one == nil {
+			one = other
+		}
+		return one
+	}
+	return func(result string) {
+		one(result)
+		other(result)
+	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/validation"
@@ -37,6 +38,9 @@ type Service struct {
 	units []*unit
 	inUse *config.Config // nil: none yet
 	since time.Time      // when it was put in force
+	// accepted remembers proofs, for as long as the process runs; nil: DPoP was never on.
+	accepted *binding.Memory
+	proofs   *proofs // nil: DPoP is off
 	// waits is built and running, and takes over once it can be decided; or nil.
 	waits  *waiting
 	closed bool
@@ -49,7 +53,7 @@ type Service struct {
 // metrics, it tells also of what it does.
 func New(log *slog.Logger, m *metrics.Metrics, also ...Observers) *Service {
 	told := together(append(also, Observers{
-		Checks: m.Checks(), Discovery: m.Discovery(), Validation: m.Validation(),
+		Checks: m.Checks(), Discovery: m.Discovery(), Validation: m.Validation(), Proofs: m.Proof,
 	}))
 	return &Service{
 		log: log, metrics: m, told: told, checks: envoy.NewServer(told.Checks, log),
@@ -98,6 +102,7 @@ type candidate struct {
 	units  []*unit
 	fresh  []*unit // those of units that are not in use
 	policy *authz.Policy
+	proofs *proofs // nil: DPoP is off
 }
 
 // build makes everything that cfg needs and starts none of it.
@@ -110,9 +115,15 @@ func (s *Service) build(cfg *config.Config) (*candidate, error) {
 		return nil, err
 	}
 	c := &candidate{cfg: cfg, units: units, fresh: without(units, s.units)}
-	if c.policy, err = s.policy(cfg, units); err != nil {
+	if c.proofs, err = s.proofsFor(cfg.Authz.DPoP); err == nil {
+		c.policy, err = s.policy(cfg, units)
+	}
+	if err != nil {
 		stopAll(c.fresh)
 		return nil, err
+	}
+	if c.proofs != nil {
+		c.policy.SetProofs(c.proofs.judge)
 	}
 	return c, nil
 }
@@ -123,6 +134,7 @@ func (s *Service) use(c *candidate) {
 		cache := c.cfg.Issuers[i].Validation.Cache
 		u.issuer.Resize(cache.MaxEntries, int64(cache.MaxBytes))
 	}
+	s.useProofs(c.proofs)
 	s.checks.Use(c.policy)
 	s.inUse, s.since = c.cfg, time.Now()
 	gone := without(s.units, c.units)

@@ -143,7 +143,7 @@ func TestNoSecretInADecisionLine(t *testing.T) {
 	l := newTold(t, every("stderr"))
 	for _, reason := range authz.Reasons() {
 		checkOnce(t.Context(), t, l.server(authz.Decision{
-			Reason: reason, Token: someToken, Err: os.ErrPermission, Challenge: `Bearer realm="verysecret"`,
+			Reason: reason, Token: someToken, Err: os.ErrPermission, Challenges: []string{`Bearer realm="verysecret"`},
 			Set: []authz.HeaderValue{{Name: "x-auth-sub", Value: "alice@example.com"}},
 		}), map[string]string{"authorization": "Bearer verysecret", "cookie": "session=verysecret"})
 	}

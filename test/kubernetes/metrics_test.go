@@ -31,6 +31,7 @@ var series = map[string][]string{
 	"bearergate_config_pending":                        {},
 	"bearergate_shadow_total":                          {"reason"},
 	"bearergate_decision_log_dropped_total":            {},
+	"bearergate_proofs_total":                          {"result"},
 	"bearergate_build_info":                            {"version", "commit", "go_version"},
 }
 
