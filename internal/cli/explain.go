@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -31,8 +32,11 @@ func (p program) explainCommand() *cobra.Command {
 	path := configFlag(cmd)
 	flags := cmd.Flags()
 	token := flags.String("token-file", "", "file with the access token; - is standard input; empty: no token")
+	proof := flags.String("dpop-file", "", "file with the DPoP proof; the token is sent with the scheme DPoP then")
+	certificate := flags.String("client-cert-file", "", "file with the client's certificate in PEM, as Envoy verified it")
 	output := flags.String("output", outputText, "text or json")
 	var r explain.Request
+	flags.StringVar(&r.Scheme, "scheme", "https", "scheme of the request's URL, which a DPoP proof names")
 	flags.StringVar(&r.Method, "method", "GET", "request method")
 	flags.StringVar(&r.Host, "host", "localhost", "request host")
 	flags.StringVar(&r.Path, "path", "/", "request path, with query")
@@ -47,6 +51,12 @@ func (p program) explainCommand() *cobra.Command {
 			return err
 		}
 		if r.Token, err = readToken(*token, cmd.InOrStdin()); err != nil {
+			return failed(err)
+		}
+		if r.Proof, err = readToken(*proof, cmd.InOrStdin()); err != nil {
+			return failed(err)
+		}
+		if r.Certificate, err = readCertificate(*certificate); err != nil {
 			return failed(err)
 		}
 		walk, err := p.explain(cmd.Context(), *path, r)
@@ -75,6 +85,22 @@ func parseHeaders(lines []string) (map[string]string, error) {
 		headers[name] = value
 	}
 	return headers, nil
+}
+
+// readCertificate reads PEM, and wants a certificate in it: with a key by mistake the
+// walk would say that there is none.
+func readCertificate(file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	if block, _ := pem.Decode(content); block == nil || block.Type != "CERTIFICATE" {
+		return "", fmt.Errorf("%s: does not begin with a certificate in PEM", file)
+	}
+	return string(content), nil
 }
 
 // readToken reads a token, without the newline that editors add.

@@ -5,11 +5,13 @@ package explain
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -26,6 +28,9 @@ import (
 type Request struct {
 	Method, Host, Path string
 	Token              string // without the scheme; empty sends no Authorization
+	Proof              string // of a DPoP token: it is sent with the scheme DPoP; empty: as a bearer token
+	Certificate        string // of the client, in PEM, as Envoy verified it; empty: none
+	Scheme             string // of the URL; empty: https
 	Rule               string // as context_extensions would name it; empty matches
 
 	Extensions map[string]string // other context_extensions
@@ -81,12 +86,22 @@ func (r Request) check() *authv3.CheckRequest {
 	if r.Token != "" {
 		headers["authorization"] = "Bearer " + r.Token
 	}
+	if r.Proof != "" {
+		headers["dpop"] = r.Proof
+		if r.Token != "" {
+			headers["authorization"] = "DPoP " + r.Token
+		}
+	}
 	attributes := &authv3.AttributeContext{
 		Request: &authv3.AttributeContext_Request{
 			Http: &authv3.AttributeContext_HttpRequest{
-				Method: r.Method, Host: r.Host, Path: r.Path, Scheme: "https", Headers: headers,
+				Method: r.Method, Host: r.Host, Path: r.Path, Scheme: cmp.Or(r.Scheme, "https"), Headers: headers,
 			},
 		},
+	}
+	if r.Certificate != "" { // as Envoy writes it
+		encoded := strings.ReplaceAll(url.QueryEscape(r.Certificate), "+", "%20")
+		attributes.Source = &authv3.AttributeContext_Peer{Certificate: encoded}
 	}
 	attributes.ContextExtensions = maps.Clone(r.Extensions)
 	if r.Rule != "" {

@@ -38,6 +38,10 @@ func (w walked) hint(reason string) string {
 		return w.wrongIssuer()
 	case authz.MalformedToken.String():
 		return w.malformed()
+	case authz.WrongBinding.String():
+		return w.wrongBinding()
+	case authz.InvalidProof.String():
+		return w.invalidProof()
 	}
 	return ""
 }
@@ -135,6 +139,35 @@ func (w walked) malformed() string {
 	}
 	return "the token is opaque, no signed JWT: " +
 		"token_validation: both or introspection asks the authorization server about such tokens"
+}
+
+// wrongBinding goes by the words of package authz.
+func (w walked) wrongBinding() string {
+	switch cause := w.cause(); {
+	case strings.Contains(cause, "dpop is off"):
+		return "the token is bound to a key of its client: dpop: {} switches DPoP on"
+	case strings.Contains(cause, "mtls is off"):
+		return "the token is bound to a client certificate: mtls: {} switches such tokens on, " +
+			"and include_peer_certificate: true has Envoy tell of certificates"
+	case strings.Contains(cause, "as a bearer token"):
+		return "the token is bound to a key of its client: " +
+			"send it with the scheme DPoP and a proof (here: --dpop-file)"
+	case strings.Contains(cause, "and there is none"):
+		return "no client certificate was told of: include_peer_certificate: true in the ext_authz filter does " +
+			"(here: --client-cert-file), and mtls.client_certificate_header names that of a proxy in front"
+	case strings.Contains(cause, "as token_binding demands"):
+		return "token_binding of the rule or the issuer wants a bound token: " +
+			"have the client ask the authorization server for one, or write token_binding: accept"
+	}
+	return ""
+}
+
+func (w walked) invalidProof() string {
+	if !strings.Contains(w.cause(), "htu") {
+		return ""
+	}
+	return "htu is the URL that the client sees, without query: where a proxy in front changes scheme, host or port, " +
+		"dpop.origins has what clients use (here: --scheme, --host)"
 }
 
 // step returns the last step of that name, or an empty one.

@@ -19,7 +19,8 @@ func TestRejectedIsNotCalledInactive(t *testing.T) {
 
 func TestHintsNeedNoSteps(*testing.T) { // what is not recorded is not said, and breaks nothing
 	for _, reason := range []string{
-		"inactive", "wrong_audience", "wrong_type", "unknown_key", "wrong_issuer", "malformed_token", "internal", "",
+		"inactive", "wrong_audience", "wrong_type", "unknown_key", "wrong_issuer", "malformed_token", "wrong_binding", "invalid_proof",
+		"internal", "",
 	} {
 		for _, token := range []string{"", ".", "..", "a.b.c", "a.bnVsbA.c", "a.W10.c", "a.eyJpc3MiOjF9.c", "opaque"} {
 			for _, detail := range []string{"", ": ", "x"} {
