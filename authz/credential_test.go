@@ -74,6 +74,26 @@ func TestOpaqueTokens(t *testing.T) {
 	}
 }
 
+// TestSchemes (RFC 9110 §11.1): in any case, and DPoP only where it is on.
+func TestSchemes(t *testing.T) {
+	for value, want := range map[string]struct {
+		scheme scheme
+		err    error
+	}{
+		"Bearer a": {bearerScheme, nil}, "DPoP a": {dpopScheme, nil}, "dPoP a": {dpopScheme, nil}, "dpop  a": {dpopScheme, nil},
+		"DPoP": {noScheme, errBadRequest}, "DPoP a b": {noScheme, errBadRequest}, "DPoP a,Bearer b": {noScheme, errBadRequest},
+		"Basic a, DPoP b": {noScheme, errBadRequest}, "Basic a": {noScheme, errNoToken}, "DPoPx a": {noScheme, errNoToken},
+	} {
+		token, got, err := credentials{dpop: true}.find([]string{value}, "/")
+		if got != want.scheme || !errors.Is(err, want.err) || (token == "a") != (err == nil) {
+			t.Errorf("%q: got %q, %s, %v; want %s, %v", value, token, got, err, want.scheme, want.err)
+		}
+	}
+	if _, _, err := (credentials{dpop: true}).find([]string{"DPoP a"}, "/?access_token=b"); !errors.Is(err, errBadRequest) {
+		t.Errorf("next to one in the query: got %v", err)
+	}
+}
+
 func FuzzCredential(f *testing.F) {
 	f.Add("Bearer abc", "/")
 	f.Add("Basic a,Bearer b", "/?access_token=x")
