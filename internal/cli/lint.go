@@ -115,6 +115,13 @@ func lintPolicy(path string) (*lint.Policy, error) {
 
 func policyOf(cfg *config.Config) *lint.Policy {
 	p := &lint.Policy{ForwardToken: cfg.Authz.ForwardToken, MatchesPaths: len(cfg.Authz.Resources) > 0}
+	p.DPoP = cfg.Authz.DPoP != nil
+	if mtls := cfg.Authz.MTLS; mtls != nil {
+		p.PeerCertificate = mtls.Header() == ""
+		if !p.PeerCertificate {
+			p.RequestHeaders = append(p.RequestHeaders, mtls.Header())
+		}
+	}
 	for name := range cfg.Authz.Headers {
 		p.Headers = append(p.Headers, name)
 	}
