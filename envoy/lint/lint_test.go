@@ -187,10 +187,10 @@ func TestGuard(t *testing.T) {
 		"of another path":  {"routes.yaml", []string{"invert_match: true", "invert_match: false"}, []string{"error BG003"}},
 		"of some requests": {"routes.yaml", []string{`- name: ":path"`, "- {name: x-a, present_match: true}\n                              - name: \":path\""}, []string{"error BG003"}},
 		"Envoy Gateway": {"envoy-gateway.yaml", []string{
-			"  extAuth:\n    failOpen: false\n    statusOnError: 503\n    timeout: 1s\n    recomputeRoute: false\n    headersToExtAuth: [authorization, x-request-id, traceparent, tracestate]\n    contextExtensions", "  x:\n    contextExtensions",
+			"  extAuth:\n    failOpen: false\n    statusOnError: 503\n    timeout: 1s\n    recomputeRoute: false\n    headersToExtAuth: [authorization, dpop, x-request-id, traceparent, tracestate]\n    contextExtensions", "  x:\n    contextExtensions",
 		}, []string{"info BG003"}},
 		"Envoy Gateway, no answer": {"envoy-gateway.yaml", []string{
-			"  extAuth:\n    failOpen: false\n    statusOnError: 503\n    timeout: 1s\n    recomputeRoute: false\n    headersToExtAuth: [authorization, x-request-id, traceparent, tracestate]\n    contextExtensions", "  x:\n    contextExtensions",
+			"  extAuth:\n    failOpen: false\n    statusOnError: 503\n    timeout: 1s\n    recomputeRoute: false\n    headersToExtAuth: [authorization, dpop, x-request-id, traceparent, tracestate]\n    contextExtensions", "  x:\n    contextExtensions",
 			"statusCode: 400", "statusCode: 200",
 		}, []string{"error BG003"}},
 	} {

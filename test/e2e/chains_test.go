@@ -18,11 +18,11 @@ func TestEveryBootstrapIsValid(t *testing.T) {
 	dir := t.TempDir()
 	ca := newAuthority(t)
 	chain, key := ca.issue(t, "spiffe://example.com/envoy")
-	for name, content := range map[string][]byte{"tls.crt": chain, "tls.key": key, "ca.crt": ca.pem} {
+	for name, content := range map[string][]byte{"tls.crt": chain, "tls.key": key, "ca.crt": ca.pem, "clients.crt": ca.pem} {
 		write(t, dir, name, content)
 	}
 	for _, name := range []string{
-		"minimal.yaml", "envoy.yaml", "routes.yaml", "mcp.yaml", "mutual-tls.yaml", "unix-socket.yaml",
+		"minimal.yaml", "envoy.yaml", "routes.yaml", "mcp.yaml", "mutual-tls.yaml", "mtls.yaml", "unix-socket.yaml",
 	} {
 		file, err := chains.File(name)
 		if err != nil {
