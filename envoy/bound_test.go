@@ -45,18 +45,11 @@ func TestSourcesAreMerged(t *testing.T) {
 	sameRequest(t, protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), attributes))
 }
 
-// TestEachChallengeIsAField (P-13, E-12): the second does not overwrite the first, and
-// the first overwrites whatever there was.
+// TestEachChallengeIsAField (P-13, E-12). What a real Envoy makes of them is looked at
+// in test/e2e: one that is to be appended does not reach the client.
 func TestEachChallengeIsAField(t *testing.T) {
 	d := authz.Decision{Reason: authz.UseNonce, Challenges: []string{"DPoP a", "Bearer b"}, Nonce: "n"}
-	want := []struct {
-		name, value string
-		action      corev3.HeaderValueOption_HeaderAppendAction
-	}{
-		{"www-authenticate", "DPoP a", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD},
-		{"www-authenticate", "Bearer b", corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD},
-		{"dpop-nonce", "n", corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD},
-	}
+	want := [][2]string{{"www-authenticate", "DPoP a"}, {"www-authenticate", "Bearer b"}, {"dpop-nonce", "n"}}
 	got := responded(t, d).GetDeniedResponse().GetHeaders()
 	got = slices.DeleteFunc(got, func(h *corev3.HeaderValueOption) bool {
 		return h.GetHeader().GetKey() == "content-type" || h.GetHeader().GetKey() == "cache-control"
@@ -65,9 +58,8 @@ func TestEachChallengeIsAField(t *testing.T) {
 		t.Fatalf("got %v", got)
 	}
 	for i, w := range want {
-		appended := w.action == corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
-		if h := got[i]; h.GetHeader().GetKey() != w.name || h.GetHeader().GetValue() != w.value ||
-			h.GetAppendAction() != w.action || h.GetAppend().GetValue() != appended || h.GetAppend() == nil { //nolint:staticcheck // E-01
+		if h := got[i]; h.GetHeader().GetKey() != w[0] || h.GetHeader().GetValue() != w[1] ||
+			h.GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
 			t.Errorf("got %v, want %v", h, w)
 		}
 	}

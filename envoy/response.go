@@ -194,12 +194,10 @@ func denyHeaders(d *authz.Decision) []*corev3.HeaderValueOption {
 		overwrite("content-type", "application/json"),
 		overwrite("cache-control", "no-store"),
 	}
-	for n, challenge := range d.Challenges {
-		option := overwrite("www-authenticate", challenge)
-		if n > 0 { // a field of its own, or the first one would be gone (P-13, E-12)
-			option = add("www-authenticate", challenge)
-		}
-		all = append(all, option)
+	// Envoy makes a field of each, and leaves out what is to be appended: of the answer
+	// to a client it overwrites what was there before ours, not ours (P-13, E-12).
+	for _, challenge := range d.Challenges {
+		all = append(all, overwrite("www-authenticate", challenge))
 	}
 	if d.Nonce != "" {
 		all = append(all, overwrite(nonceHeader, d.Nonce))
@@ -230,15 +228,6 @@ func overwrite(name, value string) *corev3.HeaderValueOption {
 		Header:       &corev3.HeaderValue{Key: name, Value: value},
 		Append:       wrapperspb.Bool(false), //nolint:staticcheck // E-01: deprecated, and still what some releases go by
 		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
-	}
-}
-
-// add sends one more field of that name. Here, too, both say so.
-func add(name, value string) *corev3.HeaderValueOption {
-	return &corev3.HeaderValueOption{
-		Header:       &corev3.HeaderValue{Key: name, Value: value},
-		Append:       wrapperspb.Bool(true), //nolint:staticcheck // E-01: as above
-		AppendAction: corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD,
 	}
 }
 
