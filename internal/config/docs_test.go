@@ -20,7 +20,7 @@ func TestDocumentedConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := load(t, "a.toml", strings.Replace(contractTOML, "mcp-proxy", "orders-api", 1))
+	want, err := load(t, "a.toml", strings.Replace(contractTOML, "mcp-proxy", "orders-api", 1)+"[dpop]\n[mtls]\n")
 	if err != nil {
 		t.Fatal(err)
 	}

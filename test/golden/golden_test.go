@@ -33,7 +33,7 @@ func TestGolden(t *testing.T) {
 	}
 	for _, reason := range []string{
 		"allowed", "public", "metadata", "no_token", "bad_request", "malformed_token", "unsupported_algorithm", "wrong_type", "unknown_key",
-		"bad_signature", "wrong_issuer", "wrong_audience", "expired", "not_yet_valid", "inactive", "wrong_binding", "insufficient_scope",
+		"bad_signature", "wrong_issuer", "wrong_audience", "expired", "not_yet_valid", "inactive", "wrong_binding", "invalid_proof", "use_nonce", "insufficient_scope",
 		"insufficient_user_authentication", "forbidden", "unavailable", "misconfigured",
 	} {
 		if !reasons[reason] {
@@ -61,12 +61,21 @@ func run(t *testing.T, file string) string {
 	issuer := harness.Issuer(t)
 	service := harness.Serve(t, harness.Config(issuer.URL())+strings.ReplaceAll(parts["config.yaml"], "$ISSUER", issuer.URL())).Ready(t)
 	var check authv3.CheckRequest
-	if err := protojson.Unmarshal([]byte(strings.ReplaceAll(parts["request.json"], "$TOKEN", mint(t, issuer, parts["token.json"]))), &check); err != nil {
+	client := devissuer.NewProver()
+	access := mint(t, issuer, strings.ReplaceAll(parts["token.json"], "$KEY", client.Thumbprint()))
+	request := strings.NewReplacer("$TOKEN", access, "$PROOF", client.Proof("GET", "https://api.example.com/x", access, nil),
+		"$OTHER_PROOF", devissuer.NewProver().Proof("GET", "https://api.example.com/x", access, nil)).Replace(parts["request.json"])
+	if err := protojson.Unmarshal([]byte(request), &check); err != nil {
 		t.Fatal(err)
 	}
 	response, err := service.Client(t).Check(t.Context(), &check)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, h := range response.GetDeniedResponse().GetHeaders() {
+		if h.GetHeader().GetKey() == "dpop-nonce" { // another each time
+			h.Header.Value = "$NONCE"
+		}
 	}
 	got := format(t, response, issuer.URL())
 	if *update {
