@@ -37,8 +37,9 @@ func newPolicy(c Config) (*Policy, error) {
 	if c.DPoP != nil {
 		p.algs = strings.Join(c.DPoP.Algorithms, " ")
 	}
-	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), field.Check(c), c.checkBindings()}
-	errs = append(errs, p.addResources(names), p.addRules(), p.checkAmbiguousPaths(), p.writeDocuments())
+	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), field.Check(c)}
+	errs = append(errs, c.checkBindings(), p.addResources(names), p.addRules(), p.checkAmbiguousPaths())
+	errs = append(errs, p.writeDocuments())
 	p.index = newIndex(p.rules)
 	p.matchesHosts = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtHosts)
 	return p, errors.Join(errs...)

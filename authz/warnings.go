@@ -141,7 +141,8 @@ func (r *rule) isStrongerThan(other *rule) bool {
 		return len(mine) > 0 && (len(others) == 0 || !isSubset(others, mine))
 	}
 	return !isSubset(r.Scopes, other.Scopes) || lacks(r.Issuers, other.Issuers) || lacks(r.Audience, other.Audience) ||
-		lacks(r.ACRValues, other.ACRValues) || r.bindingStrength() > other.bindingStrength() || r.When != "" && r.When != other.When ||
+		lacks(r.ACRValues, other.ACRValues) || r.bindingStrength() > other.bindingStrength() ||
+		r.When != "" && r.When != other.When ||
 		r.MaxAge > 0 && (other.MaxAge == 0 || other.MaxAge > r.MaxAge)
 }
 

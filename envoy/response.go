@@ -72,7 +72,8 @@ func isText(d *authz.Decision) bool {
 			return false
 		}
 	}
-	return utf8.ValidString(d.Nonce) && !slices.ContainsFunc(d.Remove, func(name string) bool { return !utf8.ValidString(name) })
+	return utf8.ValidString(d.Nonce) &&
+		!slices.ContainsFunc(d.Remove, func(name string) bool { return !utf8.ValidString(name) })
 }
 
 // appendAllow writes the fields in the order of their numbers, as the generated code

@@ -169,8 +169,11 @@ func (c *Config) checkFiles() error {
 // checkNonceKey has the key read as the service will.
 func (c *Config) checkNonceKey() error {
 	dpop := c.Authz.DPoP
-	if dpop == nil || dpop.NonceKeyFile == "" || dpop.Validate() != nil {
+	if dpop == nil || dpop.NonceKeyFile == "" {
 		return nil
+	}
+	if dpop.Validate() != nil {
+		return nil //nolint:nilerr // told already
 	}
 	_, err := binding.NewProofs(*dpop, binding.Options{Replays: binding.NewMemory(1000, nil)})
 	return field.Under("dpop.nonce_key_file", err)

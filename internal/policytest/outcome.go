@@ -47,9 +47,15 @@ func newOutcome(walk *explain.Walk) (*outcome, error) {
 	return o, nil
 }
 
+// setHeaders joins fields of one name as RFC 9110 §5.3 does: there are two challenges
+// where DPoP is on.
 func (o *outcome) setHeaders(changed []*corev3.HeaderValueOption) {
 	for _, h := range changed {
-		o.headers[h.GetHeader().GetKey()] = h.GetHeader().GetValue()
+		name, value := h.GetHeader().GetKey(), h.GetHeader().GetValue()
+		if before, ok := o.headers[name]; ok {
+			value = before + ", " + value
+		}
+		o.headers[name] = value
 	}
 }
 
