@@ -62,6 +62,26 @@ func TestLintReadsStandardInput(t *testing.T) {
 	}
 }
 
+// TestLintKnowsBoundTokens: what Envoy has to tell for them.
+func TestLintKnowsBoundTokens(t *testing.T) {
+	const auth = "auth: {issuer: https://a.example.com, audience: api}\n"
+	for content, want := range map[string]lint.Policy{
+		"dpop: {}\n":                                      {DPoP: true},
+		"mtls: {}\n":                                      {PeerCertificate: true},
+		"mtls: {client_certificate_header: Client-Cert}\n": {RequestHeaders: []string{"client-cert"}},
+	} {
+		cfg, err := config.Parse("x.yaml", []byte(auth+content), func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := policyOf(cfg)
+		if got.DPoP != want.DPoP || got.PeerCertificate != want.PeerCertificate ||
+			!slices.Equal(got.RequestHeaders, want.RequestHeaders) {
+			t.Errorf("%s: got %+v, want %+v", content, got, want)
+		}
+	}
+}
+
 func TestLintPolicy(t *testing.T) {
 	cfg, err := config.Parse("x.yaml", []byte(`
 issuers:
