@@ -66,8 +66,8 @@ func TestLintReadsStandardInput(t *testing.T) {
 func TestLintKnowsBoundTokens(t *testing.T) {
 	const auth = "auth: {issuer: https://a.example.com, audience: api}\n"
 	for content, want := range map[string]lint.Policy{
-		"dpop: {}\n":                                      {DPoP: true},
-		"mtls: {}\n":                                      {PeerCertificate: true},
+		"dpop: {}\n": {DPoP: true},
+		"mtls: {}\n": {PeerCertificate: true},
 		"mtls: {client_certificate_header: Client-Cert}\n": {RequestHeaders: []string{"client-cert"}},
 	} {
 		cfg, err := config.Parse("x.yaml", []byte(auth+content), func(string) (string, bool) { return "", false })
