@@ -46,7 +46,7 @@ func newPositive(t *Token, a *alike, brought int64, now time.Time) *positive {
 	return p
 }
 
-func (p *positive) size() int64 { return int64(p.bytes) }
+func (p *positive) Size() int64 { return int64(p.bytes) }
 
 // token is what was remembered.
 func (p *positive) token() *Token {
