@@ -2,6 +2,8 @@ package authz
 
 import (
 	"time"
+
+	"github.com/bearergate/bearergate/internal/exchange"
 )
 
 // Config is the policy. Audience, issuers and rules are looked at, never
@@ -43,7 +45,10 @@ type Rule struct {
 	Resource  string        `key:"resource" doc:"The entry of resources that the requests belong to, instead of matching."`
 	ACRValues []string      `key:"acr_values" doc:"The token's acr must be one of them (RFC 9470); in order of preference."`
 	MaxAge    time.Duration `key:"max_age" default:"0s" min:"0s" doc:"How long ago the user was authenticated at most, in whole seconds (RFC 9470). 0s: not asked."`
-	Enforce   *bool         `key:"enforce" default:"true" doc:"false: shadow mode. The rule is evaluated and told, and the request passes, without identity headers."`
+
+	UpstreamToken *exchange.Config `key:"upstream_token" doc:"The upstream gets a token of its own, which the issuer gives in place of the client's. Absent: it gets none."`
+
+	Enforce *bool `key:"enforce" default:"true" doc:"false: shadow mode. The rule is evaluated and told, and the request passes, without identity headers."`
 }
 
 // shadowed says whether the rule is evaluated and told, and stops nothing.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -26,6 +27,8 @@ type evaluation struct {
 	bearer string
 	issuer string
 	token  *validation.Token
+
+	upstream exchange.Value // the zero Value: none
 }
 
 // refusal is why a request does not pass; nil lets it go on.
@@ -69,7 +72,10 @@ func (e *evaluation) run(ctx context.Context) *refusal {
 			return refused
 		}
 	}
-	return e.checkWhen(ctx)
+	if refused := e.checkWhen(ctx); refused != nil {
+		return refused
+	}
+	return e.getUpstreamToken(ctx)
 }
 
 // check records what was looked at and, if it is not ok, refuses the request:

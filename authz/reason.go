@@ -28,6 +28,7 @@ const (
 	WrongBinding
 	InsufficientScope
 	InsufficientAuthentication // RFC 9470
+	ExchangeRefused            // no token for the upstream
 	Forbidden
 	Unavailable
 	Misconfigured
@@ -98,6 +99,10 @@ func answers() [reasons]answer {
 			word: "insufficient_user_authentication", status: http.StatusUnauthorized,
 			challenge: true, code: errInsufficientAuthentication,
 			description: "A different or more recent authentication is needed",
+		},
+		ExchangeRefused: {
+			word: "exchange_refused", status: http.StatusForbidden,
+			bodyCode: "access_denied", description: "The upstream's token is not given for this access token",
 		},
 		Forbidden: {
 			word: "forbidden", status: http.StatusForbidden,

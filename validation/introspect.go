@@ -58,7 +58,7 @@ type introspector struct {
 }
 
 func newIntrospector(cfg Config, o Options) (*introspector, error) {
-	auth, err := newClientAuth(cfg, o)
+	auth, err := NewClientAuth(cfg, o)
 	if err != nil {
 		return nil, err
 	}
