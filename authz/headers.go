@@ -91,8 +91,8 @@ func spellings(name string) []string {
 }
 
 // changes returns the headers to set and to remove for t, with the header of the
-// upstream's own token, if it gets one; a nil t has no claims. A name is never in both: Envoy removes last, and what was set would be
-// gone (E-03).
+// upstream's own token, if it gets one; a nil t has no claims. A name is never in both:
+// Envoy removes last, and what was set would be gone (E-03).
 func (in *injector) changes(t *validation.Token, upstream HeaderValue) (set []HeaderValue, remove []string) {
 	if t == nil {
 		return nil, in.all

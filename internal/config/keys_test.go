@@ -251,7 +251,7 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		"rules[0].match.paths": []string{"/x"}, "rules[0].match.methods": []string{"PUT"}, "rules[0].issuers": []string{issuer},
 		"rules[0].when": "true", "rules[0].resource": resource,
 		"rules[0].upstream_token.resource": []string{resource},
-		"resources[0].resource": "https://b.example.com", "resources[0].issuers": []string{issuer},
+		"resources[0].resource":            "https://b.example.com", "resources[0].issuers": []string{issuer},
 	}
 	untouched := map[string]bool{}
 	for _, l := range leaves(nil, reflect.TypeFor[Config]()) {

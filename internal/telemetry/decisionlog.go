@@ -20,8 +20,8 @@ import (
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/config"
-	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/exchange"
+	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/livefile"
 	"github.com/bearergate/bearergate/validation"
 )
