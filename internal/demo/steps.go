@@ -39,7 +39,8 @@ func (p *parts) steps() []step {
 	spoofed := [][2]string{bearer(jwt), {"x-auth-sub", "admin"}}
 	own := func(authorization string) error {
 		token, ok := strings.CutPrefix(authorization, "Bearer ")
-		if state := p.issuer.State(token); !ok || token == jwt || state["aud"] != upstreamAudience || state["sub"] != "alice" {
+		state := p.issuer.State(token)
+		if !ok || token == jwt || state["aud"] != upstreamAudience || state["sub"] != "alice" {
 			return fmt.Errorf("got a token that says %v, want one of alice's for %s", state, upstreamAudience)
 		}
 		return nil

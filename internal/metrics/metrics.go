@@ -238,7 +238,8 @@ func (m *Metrics) Unwritten(n int) { m.unwritten.Add(float64(n)) }
 func (m *Metrics) Forget(issuer string) {
 	labels := prometheus.Labels{"issuer": issuer}
 	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		m.introspections, m.introspectionTime, m.breaker, m.exchanges, m.exchangeTime, m.keys, m.keysSuccess, m.discoveries, m.ready,
+		m.introspections, m.introspectionTime, m.breaker, m.exchanges, m.exchangeTime,
+		m.keys, m.keysSuccess, m.discoveries, m.ready,
 	} {
 		v.DeletePartialMatch(labels)
 	}
