@@ -144,6 +144,35 @@ func TestUpstreamToken(t *testing.T) {
 	}
 }
 
+// TestClientsTokenStaysHere: where the upstream gets a token of its own under another
+// name, Authorization is removed, although forward_token lets it pass elsewhere.
+func TestClientsTokenStaysHere(t *testing.T) {
+	b := newBench(t)
+	token := b.first.JWT(claims{"sub": "alice", "aud": "api", "scope": "base"})
+	p := b.with(t, func(c *authz.Config) {
+		c.ForwardToken = true
+		at := func(path string) *authz.Match { return &authz.Match{Paths: []string{path}} }
+		c.Rules = []authz.Rule{
+			{Name: "other", Match: at("/other"), UpstreamToken: upstream("x-up-token")},
+			{Name: "maybe", Match: at("/maybe"), Access: "optional", UpstreamToken: upstream("x-up-token")},
+			{Name: "plain", Match: at("/plain")},
+		}
+	})
+	p.SetExchangers(map[string]authz.Exchanger{b.first.URL(): b.giver(t)})
+	for _, tc := range []struct {
+		path, authorization string
+		removed             bool
+	}{
+		{"/other", "Bearer " + token, true}, {"/maybe", "Bearer " + token, true}, {"/maybe", "Basic Zm9vOmJhcg==", true},
+		{"/plain", "Bearer " + token, false},
+	} {
+		d := p.Decide(t.Context(), &authz.Request{Method: "GET", Host: "h", Path: tc.path, Authorization: []string{tc.authorization}})
+		if d.Outcome() != authz.Allow || slices.Contains(d.Remove, "authorization") != tc.removed {
+			t.Errorf("%s, %.6s: got %s, removed %v, want Authorization removed: %t", tc.path, tc.authorization, d.Reason, d.Remove, tc.removed)
+		}
+	}
+}
+
 // TestNoUpstreamToken: whatever keeps the upstream from its token keeps the request
 // from the upstream.
 func TestNoUpstreamToken(t *testing.T) {

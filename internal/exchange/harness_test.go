@@ -58,7 +58,11 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	s.forms, s.heads = append(s.forms, form), append(s.heads, r.Header)
 	s.mu.Unlock()
-	return s.answer(form)
+	resp, err := s.answer(form)
+	if gone := r.Context().Err(); gone != nil { // whoever asked has left
+		return nil, gone
+	}
+	return resp, err
 }
 
 // calls counts those for tokens, probes aside.
