@@ -76,15 +76,15 @@ func TestExchange(t *testing.T) {
 func TestExchangeInTime(t *testing.T) {
 	as := newIssuer(t)
 	svc := newService(t, configuration(t, as.URL(), exchanging))
-	as.Behave(devissuer.PathToken, devissuer.Behaviour{Delay: 400 * time.Millisecond})
+	as.Behave(devissuer.PathToken, devissuer.Behaviour{Delay: 1300 * time.Millisecond})
 	token := as.JWT(claims{"aud": "api", "scope": "orders:read"})
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	response, err := svc.Checks().Check(ctx, check(token))
 	if got := response.GetDynamicMetadata().GetFields()["reason"].GetStringValue(); err != nil || got != "unavailable" || ctx.Err() != nil {
 		t.Errorf("got %s, %v, %v, want unavailable in time", got, err, ctx.Err())
 	}
-	time.Sleep(500 * time.Millisecond)
+	time.Sleep(time.Second)
 	if got, sees := upstreamOf(t, svc, token); got != "allowed" || sees == "" || as.Calls(devissuer.PathToken) != 1 {
 		t.Errorf("got %s by %d calls", got, as.Calls(devissuer.PathToken))
 	}
