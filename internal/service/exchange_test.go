@@ -129,6 +129,7 @@ func TestExchangeSurvivesAReload(t *testing.T) {
 	if err := svc.Apply(configuration(t, as.URL(), rules)); err != nil {
 		t.Fatal(err)
 	}
+	svc.Settle(t.Context(), 10*time.Second)
 	if got, sees := upstreamOf(t, svc, token); got != "allowed" || sees != "" || svc.Entries()["exchange"] != 0 {
 		t.Errorf("got %s and %q without upstream_token", got, sees)
 	}
