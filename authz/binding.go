@@ -268,9 +268,9 @@ func (c Config) isDPoPOnly(tokenBinding string) bool {
 // boundHeaders are those of proofs and certificates, which are for us: an upstream that
 // had a proof and its token could not use them, but knew more than it needs, and a
 // certificate would be believed there that nobody else has looked at.
-func (c Config) boundHeaders() []string {
+func (c Config) boundHeaders(forwardToken bool) []string {
 	var all []string
-	if c.DPoP != nil && !c.ForwardToken {
+	if c.DPoP != nil && !forwardToken {
 		all = append(all, dpopHeader)
 	}
 	if c.MTLS != nil && c.MTLS.Header() != "" {

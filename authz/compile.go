@@ -23,7 +23,9 @@ func (c Config) Validate() error {
 func newPolicy(c Config) (*Policy, error) {
 	p := &Policy{
 		cfg: c, issuers: map[string]IssuerConfig{}, byName: map[string]*rule{},
-		implied: closeOver(c.ScopeImplies), injector: newInjector(c.Headers, c.ForwardToken, c.boundHeaders()...),
+		implied:     closeOver(c.ScopeImplies),
+		injector:    newInjector(c.Headers, c.upstreamHeaders(), c.ForwardToken, c.boundHeaders(c.ForwardToken)...),
+		withholding: newInjector(c.Headers, c.upstreamHeaders(), false, c.boundHeaders(false)...),
 	}
 	var names []string
 	for _, i := range c.Issuers {
@@ -215,6 +217,9 @@ func (p *Policy) compileRule(r Rule) (*rule, error) {
 			errs = append(errs, field.Errorf("when", "%w", err))
 		}
 	}
+	var err error
+	compiled.upstream, err = p.compileUpstream(compiled.Rule)
+	errs = append(errs, err)
 	if r.Resource != "" {
 		i := slices.IndexFunc(p.resources, func(res *resource) bool { return res.identifier == r.Resource })
 		if i < 0 {

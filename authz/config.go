@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/internal/binding"
+	"github.com/bearergate/bearergate/internal/exchange"
 )
 
 // Config is the policy. Audience, issuers and rules are looked at, never
@@ -52,6 +53,8 @@ type Rule struct {
 	Enforce   *bool         `key:"enforce" default:"true" doc:"false: shadow mode. The rule is evaluated and told, and the request passes, without identity headers."`
 
 	TokenBinding string `key:"token_binding,empty" oneof:"accept|required|dpop|mtls" doc:"Instead of the issuer's."`
+
+	UpstreamToken *exchange.Config `key:"upstream_token" doc:"The upstream gets a token of its own, which the issuer gives in place of the client's. Absent: it gets none."`
 }
 
 // shadowed says whether the rule is evaluated and told, and stops nothing.

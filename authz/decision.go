@@ -63,7 +63,7 @@ func (e *evaluation) conclude(refused *refusal) Decision {
 		d.Reason = Public
 	}
 	d.Token = e.token
-	d.Set, d.Remove = e.policy.injector.changes(e.token)
+	d.Set, d.Remove = e.injector().changes(e.token, e.upstreamHeader())
 	return d
 }
 
@@ -76,7 +76,7 @@ func (e *evaluation) shadow(d Decision) Decision {
 	}
 	e.note("enforce", func() string { return "false: the request passes, whatever the rule says" })
 	d.Shadow = true
-	d.Set, d.Remove = e.policy.injector.changes(nil)
+	d.Set, d.Remove = e.injector().changes(nil, HeaderValue{})
 	d.Challenges, d.RetryAfter = nil, 0
 	return d
 }

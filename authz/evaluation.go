@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bearergate/bearergate/internal/binding"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -29,6 +30,8 @@ type evaluation struct {
 	issuer string
 	token  *validation.Token
 	nonce  string // for the client's next proof; empty: it has one
+
+	upstream exchange.Value // the zero Value: none
 }
 
 // refusal is why a request does not pass; nil lets it go on.
@@ -75,7 +78,10 @@ func (e *evaluation) run(ctx context.Context) *refusal {
 			return refused
 		}
 	}
-	return e.checkWhen(ctx)
+	if refused := e.checkWhen(ctx); refused != nil {
+		return refused
+	}
+	return e.getUpstreamToken(ctx)
 }
 
 // check records what was looked at and, if it is not ok, refuses the request:

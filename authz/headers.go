@@ -26,13 +26,17 @@ type managed struct {
 // request (docs/contract.md §5).
 type injector struct {
 	headers []managed
-	always  []string // to remove whatever happens
+	always  []string // to remove whatever happens, but for what carries the upstream's token
 	all     []string // to remove where nothing is set
-	others  bool     // there are claims among them that a token has no field for
+	// beside has for each header that carries an upstream's token what is always removed
+	// when it is set: a name is never both.
+	beside map[string][]string
+	others bool // there are claims among them that a token has no field for
 }
 
-func newInjector(headers map[string]string, forwardToken bool, others ...string) *injector {
-	in := &injector{always: others}
+// newInjector: forwardToken leaves Authorization to the upstream, others go in any case.
+func newInjector(headers map[string]string, upstream []string, forwardToken bool, others ...string) *injector {
+	in := &injector{always: others, beside: map[string][]string{}}
 	for name, claim := range headers {
 		name = strings.ToLower(name)
 		in.headers = append(in.headers, managed{name: name, claim: claim})
@@ -44,11 +48,18 @@ func newInjector(headers map[string]string, forwardToken bool, others ...string)
 		}
 	}
 	sort.Slice(in.headers, func(i, j int) bool { return in.headers[i].name < in.headers[j].name })
+	for _, name := range upstream {
+		in.always = append(in.always, spellings(name)...)
+	}
 	if !forwardToken {
 		in.always = append(in.always, "authorization")
 	}
 	slices.Sort(in.always)
-	in.always = slices.Clip(in.always)
+	in.always = slices.Clip(slices.Compact(in.always))
+	for _, name := range upstream {
+		others := slices.DeleteFunc(slices.Clone(in.always), func(other string) bool { return other == name })
+		in.beside[name] = slices.Clip(others)
+	}
 	in.all = in.always
 	for _, h := range in.headers {
 		in.all = append(in.all, h.name)
@@ -83,15 +94,22 @@ func spellings(name string) []string {
 	return all
 }
 
-// changes returns the headers to set and to remove for t; a nil t has no
-// claims. A name is never in both: Envoy removes last, and what was set would be
-// gone (E-03).
-func (in *injector) changes(t *validation.Token) (set []HeaderValue, remove []string) {
+// changes returns the headers to set and to remove for t, with the header of the
+// upstream's own token, if it gets one; a nil t has no claims. A name is never in both:
+// Envoy removes last, and what was set would be gone (E-03).
+func (in *injector) changes(t *validation.Token, upstream HeaderValue) (set []HeaderValue, remove []string) {
 	if t == nil {
 		return nil, in.all
 	}
+	room := len(in.headers)
+	if upstream.Name != "" {
+		room++
+	}
 	remove = in.always
-	set = make([]HeaderValue, 0, len(in.headers))
+	set = make([]HeaderValue, 0, room)
+	if upstream.Name != "" {
+		set, remove = append(set, upstream), in.beside[upstream.Name]
+	}
 	var claims map[string]any
 	if in.others {
 		claims = t.Claims.Map()

@@ -38,8 +38,8 @@ func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
 		"kubernetes.io.namespace": "ns", "kubernetes.io.pod.name": "p", "kubernetes.io.pod.app.kubernetes.io/name": "orders", "kubernetes.io": "", "kubernetes": "",
 		"a.b.c": "longest", "a.b.d": "deep", "a.b.e": "", "a.null": "behind null", ".": "", "a.": "", ".a": "", "text.deep": "", "sub": "s%25", "scope": "r w", "client_id": "c",
 	} {
-		in := newInjector(map[string]string{"X-H": claim}, false)
-		set, remove := in.changes(&validation.Token{Subject: "s%", Scopes: []string{"r", "w"}, ClientID: "c", Claims: claimsOf(claims)})
+		in := newInjector(map[string]string{"X-H": claim}, nil, false)
+		set, remove := in.changes(&validation.Token{Subject: "s%", Scopes: []string{"r", "w"}, ClientID: "c", Claims: claimsOf(claims)}, HeaderValue{})
 		got := ""
 		if len(set) == 1 {
 			got = set[0].Value
@@ -55,21 +55,21 @@ func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
 }
 
 func TestChangesWithoutToken(t *testing.T) {
-	in := newInjector(map[string]string{"x-a": "a", "b": "sub"}, false)
-	set, remove := in.changes(nil)
+	in := newInjector(map[string]string{"x-a": "a", "b": "sub"}, nil, false)
+	set, remove := in.changes(nil, HeaderValue{})
 	if diff := cmp.Diff([]string{"authorization", "b", "x-a", "x_a"}, slices.Sorted(slices.Values(remove))); diff != "" || len(set) > 0 {
 		t.Errorf("sets %v, %s", set, diff)
 	}
-	_, some := in.changes(&validation.Token{Subject: "s"})
+	_, some := in.changes(&validation.Token{Subject: "s"}, HeaderValue{})
 	if slices.Contains(some, "b") || !slices.Contains(some, "x-a") {
 		t.Errorf("removes %v", some)
 	}
 }
 
 func TestChangesDoNotShare(t *testing.T) {
-	in := newInjector(map[string]string{"x-a": "a", "x-b": "b", "x-c": "c"}, true) // three spellings leave room in their list
-	_, first := in.changes(&validation.Token{Claims: claimsOf(map[string]any{"b": "1"})})
-	_, second := in.changes(&validation.Token{Claims: claimsOf(map[string]any{"a": "1"})})
+	in := newInjector(map[string]string{"x-a": "a", "x-b": "b", "x-c": "c"}, nil, true) // three spellings leave room in their list
+	_, first := in.changes(&validation.Token{Claims: claimsOf(map[string]any{"b": "1"})}, HeaderValue{})
+	_, second := in.changes(&validation.Token{Claims: claimsOf(map[string]any{"a": "1"})}, HeaderValue{})
 	if !slices.Contains(first, "x-a") || slices.Contains(first, "x-b") || !slices.Contains(second, "x-b") {
 		t.Errorf("got %v and %v", first, second)
 	}

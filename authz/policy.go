@@ -16,15 +16,19 @@ import (
 // Policy is a configuration in use. It never changes and is safe for
 // concurrent use.
 type Policy struct {
-	cfg        Config
-	tokens     *validation.Set
-	issuers    map[string]IssuerConfig
-	rules      []*rule
-	byName     map[string]*rule
-	index      *index
-	resources  []*resource // the longest path first
-	implied    implied
-	injector   *injector
+	cfg       Config
+	tokens    *validation.Set
+	issuers   map[string]IssuerConfig
+	rules     []*rule
+	byName    map[string]*rule
+	index     *index
+	resources []*resource // the longest path first
+	implied   implied
+	injector  *injector
+	// withholding is for rules whose upstream gets a token of its own.
+	withholding *injector
+	exchangers  map[string]Exchanger // by issuer
+
 	conditions conditions
 
 	slashes      bool // an encoded slash stands for itself

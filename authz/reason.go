@@ -30,6 +30,7 @@ const (
 	UseNonce     // RFC 9449 §8
 	InsufficientScope
 	InsufficientAuthentication // RFC 9470
+	ExchangeRefused            // no token for the upstream
 	Forbidden
 	Unavailable
 	Misconfigured
@@ -110,6 +111,10 @@ func answers() [reasons]answer {
 			word: "insufficient_user_authentication", status: http.StatusUnauthorized,
 			challenge: true, code: errInsufficientAuthentication,
 			description: "A different or more recent authentication is needed",
+		},
+		ExchangeRefused: {
+			word: "exchange_refused", status: http.StatusForbidden,
+			bodyCode: "access_denied", description: "The upstream's token is not given for this access token",
 		},
 		Forbidden: {
 			word: "forbidden", status: http.StatusForbidden,

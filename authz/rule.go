@@ -1,6 +1,10 @@
 package authz
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/bearergate/bearergate/internal/exchange"
+)
 
 // The values of Rule.Access and Config.DefaultAccess.
 const (
@@ -18,6 +22,7 @@ type rule struct {
 	paths    []pattern
 	when     *condition
 	resource *resource
+	upstream *exchange.Target // nil: the upstream gets no token of its own
 }
 
 // looksAtHosts says whether the rule would be led astray by a host that Envoy

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/bearergate/bearergate/internal/exchange"
 )
 
 // Warnings says what a valid configuration may not mean: texts that begin with
@@ -18,6 +20,10 @@ func (c Config) Warnings() []string {
 					"or let the gateway send nothing else to their upstreams", n, audience))
 			}
 		}
+	}
+	if c.ForwardToken && slices.Contains(c.upstreamHeaders(), exchange.Authorization) {
+		all = append(all, "forward_token: Authorization carries tokens for upstreams (rules[].upstream_token), "+
+			"and is removed where none is due: no upstream gets the client's token")
 	}
 	for n, r := range c.Rules {
 		if r.shadowed() {

@@ -15,12 +15,15 @@ type Config struct {
 	JWKSURI               string `key:"jwks_uri" doc:"Where the keys are, instead of what is discovered."`
 	JWKSFile              string `key:"jwks_file" doc:"File with the keys, a JWKS, instead of jwks_uri: nothing is fetched for them. Re-read when it changes; while it is broken, empty or gone, the last good keys serve on, with an alarm."`
 	IntrospectionEndpoint string `key:"introspection_endpoint" doc:"Instead of the discovered one. With every needed endpoint given, no discovery takes place."`
-	TokenEndpoint         string `key:"token_endpoint" doc:"Of client_auth_method bearer, instead of the discovered one."`
+	TokenEndpoint         string `key:"token_endpoint" doc:"Of client_auth_method bearer and of rules with upstream_token, instead of the discovered one."`
 
 	CAFile       string `key:"ca_file" doc:"Trust anchors for the authorization server, PEM; re-read when it changes. Empty: those of the system."`
 	InsecureHTTP bool   `key:"insecure_http" doc:"Allow http:// for loopback addresses. Never use it in production."`
 
 	NeedKeys, NeedIntrospection, NeedToken bool
+
+	// WantToken: the token endpoint is looked for, and tokens can be decided without.
+	WantToken bool
 
 	MutualTLS bool // a client certificate is presented: RFC 8705 §5 has endpoints for that
 

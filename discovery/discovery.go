@@ -96,14 +96,14 @@ func (c Config) checkIssuer() error {
 
 // discovers says whether anything that is needed has to be found out.
 func (c Config) discovers() bool {
-	return slices.ContainsFunc(c.endpoints(), func(e endpoint) bool { return e.needed && e.configured == "" })
+	return slices.ContainsFunc(c.endpoints(), func(e endpoint) bool { return e.wanted && e.configured == "" })
 }
 
 // needed names the endpoints that are.
 func (c Config) needed() string {
 	var names []string
 	for _, e := range c.endpoints() {
-		if e.needed {
+		if e.wanted {
 			names = append(names, e.name)
 		}
 	}

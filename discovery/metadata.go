@@ -38,7 +38,10 @@ type document struct {
 	oidc.ProviderConfig
 
 	endpoints
-	Aliases endpoints `json:"mtls_endpoint_aliases"` // RFC 8705 §5
+	Aliases struct {
+		endpoints
+		Token string `json:"token_endpoint"`
+	} `json:"mtls_endpoint_aliases"` // RFC 8705 §5
 
 	pause time.Duration // until it is to be fetched again; no member, its header says so
 }
@@ -178,6 +181,9 @@ func (i *Issuer) complete(m *Metadata, doc document) error {
 	if i.cfg.MutualTLS && doc.Aliases.Introspection != "" {
 		doc.Introspection = doc.Aliases.Introspection
 	}
+	if i.cfg.MutualTLS && doc.Aliases.Token != "" {
+		doc.TokenURL = doc.Aliases.Token
+	}
 	var errs []string
 	for _, e := range i.cfg.endpoints() {
 		to := e.of(m)
@@ -211,7 +217,8 @@ func (i *Issuer) complete(m *Metadata, doc document) error {
 // a document.
 type endpoint struct {
 	name, configured string
-	needed           bool
+	needed           bool // or tokens cannot be decided
+	wanted           bool // it is looked for, at least
 	of               func(*Metadata) *string
 	given            func(document) string
 }
@@ -219,15 +226,15 @@ type endpoint struct {
 func (c Config) endpoints() []endpoint {
 	all := []endpoint{
 		{
-			"jwks_uri", c.JWKSURI, c.NeedKeys,
+			"jwks_uri", c.JWKSURI, c.NeedKeys, c.NeedKeys,
 			func(m *Metadata) *string { return &m.JWKSURI }, func(d document) string { return d.JWKSURL },
 		},
 		{
-			"introspection_endpoint", c.IntrospectionEndpoint, c.NeedIntrospection,
+			"introspection_endpoint", c.IntrospectionEndpoint, c.NeedIntrospection, c.NeedIntrospection,
 			func(m *Metadata) *string { return &m.IntrospectionEndpoint }, func(d document) string { return d.Introspection },
 		},
 		{
-			"token_endpoint", c.TokenEndpoint, c.NeedToken,
+			"token_endpoint", c.TokenEndpoint, c.NeedToken, c.NeedToken || c.WantToken,
 			func(m *Metadata) *string { return &m.TokenEndpoint }, func(d document) string { return d.TokenURL },
 		},
 	}

@@ -2,25 +2,20 @@ package validation
 
 import (
 	"crypto/sha256"
-	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"github.com/bearergate/bearergate/internal/bytesize"
+	"github.com/bearergate/bearergate/internal/lru"
 )
 
 // digest identifies a token in a cache: a full hash over the issuer's
 // configuration and the token, never the token itself (A-02, I-22).
-type digest [sha256.Size]byte
+type digest = lru.Key
 
 const (
-	maxShards       = 32
-	minShardEntries = 64      // fewer, and an uneven spread would evict too early
-	minShardBytes   = 1 << 20 // likewise
-	negativeShare   = 10      // one entry and byte in so many is for answers against a token
-	onStack         = 2048    // bytes of a token that are hashed without allocating
-	sweepInterval   = 10 * time.Second
+	negativeShare = 10   // one entry and byte in so many is for answers against a token
+	onStack       = 2048 // bytes of a token that are hashed without allocating
+	sweepInterval = 10 * time.Second
 )
 
 // negative is an answer against a token, or that there is none for now.
@@ -32,9 +27,9 @@ type negative struct {
 // negativeBytes is what an answer against a token takes, its error included.
 const negativeBytes = 512
 
-func (negative) size() int64 { return negativeBytes }
+func (negative) Size() int64 { return negativeBytes }
 
-func (negative) isJWT() bool { return false } // what is said against a JWT is not remembered
+func (negative) Marked() bool { return false } // what is said against a JWT is not remembered
 
 // cache remembers facts about tokens, never decisions. Answers against
 // tokens live apart, so that random tokens evict nothing good (I-23). A nil
@@ -42,8 +37,8 @@ func (negative) isJWT() bool { return false } // what is said against a JWT is n
 type cache struct {
 	cfg       CacheConfig
 	seed      digest
-	positives shards[positive]
-	negatives shards[negative]
+	positives lru.Shards[positive]
+	negatives lru.Shards[negative]
 
 	likenesses likenesses
 }
@@ -55,7 +50,7 @@ func newCache(cfg CacheConfig, seed digest) *cache {
 	entries, bytes := cfg.shares()
 	return &cache{
 		cfg: cfg, seed: seed,
-		positives: newShards[positive](entries[0], bytes[0]), negatives: newShards[negative](entries[1], bytes[1]),
+		positives: lru.New[positive](entries[0], bytes[0]), negatives: lru.New[negative](entries[1], bytes[1]),
 	}
 }
 
@@ -71,11 +66,11 @@ func (c *cache) digest(token string) digest {
 	return sha256.Sum256(append(append(buffer[:0], c.seed[:]...), token...))
 }
 
-func (c *cache) positive(d digest) (p positive, ok bool) { return c.positives.of(d).get(d) }
+func (c *cache) positive(d digest) (p positive, ok bool) { return c.positives.Of(d).Get(d) }
 
 // negative returns the answer against a token, or nil.
 func (c *cache) negative(d digest, now time.Time) error {
-	n, ok := c.negatives.of(d).get(d)
+	n, ok := c.negatives.Of(d).Get(d)
 	if !ok || !now.Before(n.until) {
 		return nil
 	}
@@ -89,8 +84,8 @@ func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
 	if !now.Before(c.fresh(&p)) {
 		return
 	}
-	c.positives.of(d).add(d, p)
-	c.negatives.of(d).remove(d)
+	c.positives.Of(d).Add(d, p)
+	c.negatives.Of(d).Remove(d)
 }
 
 // fresh is until when p is believed; never past exp (I-20).
@@ -113,34 +108,34 @@ func (c *cache) refuse(d digest, err error, now time.Time) {
 // of it stays.
 func (c *cache) postpone(d digest, err error, now time.Time) {
 	if c.cfg.NegativeTTL > 0 {
-		c.negatives.of(d).add(d, negative{err: err, until: now.Add(c.cfg.NegativeTTL)})
+		c.negatives.Of(d).Add(d, negative{err: err, until: now.Add(c.cfg.NegativeTTL)})
 	}
 }
 
-func (c *cache) forget(d digest) { c.positives.of(d).remove(d) }
+func (c *cache) forget(d digest) { c.positives.Of(d).Remove(d) }
 
 // sweep drops what nobody may believe any longer.
 func (c *cache) sweep(now time.Time) {
-	c.positives.sweep(func(p positive) bool { return !now.Before(c.stale(&p)) })
-	c.negatives.sweep(func(n negative) bool { return !now.Before(n.until) })
+	c.positives.Sweep(func(p positive) bool { return !now.Before(c.stale(&p)) })
+	c.negatives.Sweep(func(n negative) bool { return !now.Before(n.until) })
 }
 
 func (c *cache) resize(maxEntries int, maxBytes int64) {
 	entries, bytes := CacheConfig{MaxEntries: maxEntries, MaxBytes: bytesize.Size(maxBytes)}.shares()
-	c.positives.resize(entries[0], bytes[0])
-	c.negatives.resize(entries[1], bytes[1])
+	c.positives.Resize(entries[0], bytes[0])
+	c.negatives.Resize(entries[1], bytes[1])
 }
 
 // entries counts what is remembered, by the label of the metric.
 func (c *cache) entries() map[string]int {
 	counts := map[string]int{cacheJWT: 0, cacheIntrospection: 0, cacheNegative: 0}
 	for _, s := range c.positives {
-		all, jwts := s.count()
+		all, jwts := s.Count()
 		counts[cacheJWT] += jwts
 		counts[cacheIntrospection] += all - jwts
 	}
 	for _, s := range c.negatives {
-		all, _ := s.count()
+		all, _ := s.Count()
 		counts[cacheNegative] += all
 	}
 	return counts
@@ -152,117 +147,4 @@ func notPast(t, expiry time.Time) time.Time {
 		return expiry
 	}
 	return t
-}
-
-// sized is what a shard can hold.
-type sized interface {
-	size() int64
-	isJWT() bool
-}
-
-// shards spread entries by the first byte of their digest, so that requests
-// seldom wait for each other's lock.
-type shards[V sized] []*shard[V]
-
-func newShards[V sized](entries int, bytes int64) shards[V] {
-	count := min(maxShards, max(1, entries/minShardEntries))
-	count = min(count, max(1, int(bytes/minShardBytes)))
-	all := make(shards[V], count)
-	for i := range all {
-		s := &shard[V]{maxBytes: bytes / int64(count)}
-		// It fails for sizes below 1 only.
-		s.lru, _ = simplelru.NewLRU(entries/count, func(_ digest, v V) { s.account(v, -1) })
-		all[i] = s
-	}
-	return all
-}
-
-func (all shards[V]) of(d digest) *shard[V] { return all[int(d[0])%len(all)] }
-
-func (all shards[V]) sweep(gone func(V) bool) {
-	for _, s := range all {
-		s.sweep(gone)
-	}
-}
-
-func (all shards[V]) resize(entries int, bytes int64) {
-	for _, s := range all {
-		s.resize(max(1, entries/len(all)), bytes/int64(len(all)))
-	}
-}
-
-// shard is an LRU bounded by entries and by bytes.
-type shard[V sized] struct {
-	mu       sync.Mutex
-	lru      *simplelru.LRU[digest, V]
-	bytes    int64
-	maxBytes int64
-	jwts     int // how many of them there are
-}
-
-// account counts an entry that comes, or with -1 one that goes.
-func (s *shard[V]) account(v V, sign int) {
-	s.bytes += int64(sign) * v.size()
-	if v.isJWT() {
-		s.jwts += sign
-	}
-}
-
-func (s *shard[V]) get(d digest) (V, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lru.Get(d)
-}
-
-// add remembers v, unless it alone is more than the shard may hold.
-func (s *shard[V]) add(d digest, v V) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lru.Remove(d) // Add would replace the value without a word
-	if v.size() > s.maxBytes {
-		return
-	}
-	s.account(v, 1)
-	s.lru.Add(d, v)
-	s.shrink()
-}
-
-func (s *shard[V]) shrink() {
-	for s.bytes > s.maxBytes {
-		s.lru.RemoveOldest()
-	}
-}
-
-func (s *shard[V]) remove(d digest) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lru.Remove(d)
-}
-
-func (s *shard[V]) resize(entries int, bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.maxBytes = bytes
-	s.lru.Resize(entries)
-	s.shrink()
-}
-
-// sweep takes the lock for each entry anew: requests go between.
-func (s *shard[V]) sweep(gone func(V) bool) {
-	s.mu.Lock()
-	keys := s.lru.Keys()
-	s.mu.Unlock()
-	for _, d := range keys {
-		s.mu.Lock()
-		if v, ok := s.lru.Peek(d); ok && gone(v) {
-			s.lru.Remove(d)
-		}
-		s.mu.Unlock()
-	}
-}
-
-func (s *shard[V]) count() (all, jwts int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lru.Len(), s.jwts
 }

@@ -59,7 +59,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	filled := heap()
 	positives := c.entries()[cacheIntrospection]
 	bytes := (filled - before) / uint64(positives)              //nolint:gosec // not negative
-	estimate := uint64(c.positives.bytes()) / uint64(positives) //nolint:gosec // not negative
+	estimate := uint64(c.positives.Bytes()) / uint64(positives) //nolint:gosec // not negative
 	t.Logf("%d bytes, by estimate %d, for each of %d positive entries of six claims", bytes, estimate, positives)
 	if estimate < bytes || estimate > 2*bytes {
 		t.Errorf("an entry takes %d bytes and is estimated at %d", bytes, estimate)
@@ -111,13 +111,6 @@ func TestCacheSizes(t *testing.T) {
 	}
 }
 
-func (all shards[V]) bytes() (sum int64) {
-	for _, s := range all {
-		sum += s.bytes
-	}
-	return sum
-}
-
 // TestBytesAreBounded fills the cache with tokens of 12 KB of claims, of three
 // shapes: what they take stays below the bound, and the estimate is no fiction.
 func TestBytesAreBounded(t *testing.T) {
@@ -147,15 +140,15 @@ func TestBytesAreBounded(t *testing.T) {
 		}
 		taken := heap() - before
 		t.Logf("%s: %d entries take %d bytes, by estimate %d", name, c.entries()[cacheIntrospection], taken,
-			c.positives.bytes())
-		if taken > bound || c.positives.bytes() > bound {
+			c.positives.Bytes())
+		if taken > bound || c.positives.Bytes() > bound {
 			t.Errorf("%s: takes %d bytes, want at most %d", name, taken, bound)
 		}
 		if taken < bound/3 {
 			t.Errorf("%s: takes %d bytes only of %d: the estimate is far too high", name, taken, bound)
 		}
 		c.resize(100_000, bound/4)
-		if got := c.positives.bytes(); got > bound/4 {
+		if got := c.positives.Bytes(); got > bound/4 {
 			t.Errorf("%s: %d bytes after the bound became %d", name, got, bound/4)
 		}
 		c.add(id(-1), tokenOf(t, map[string]any{"x": strings.Repeat("x", bound)}), "", time.Now())
@@ -182,8 +175,8 @@ func TestAccountsBalance(t *testing.T) {
 		t.Errorf("got %v: what may still serve while the issuer is down stays, answers against tokens go", c.entries())
 	}
 	c.sweep(now.Add(2 * time.Minute))
-	if e := c.entries(); e[cacheIntrospection] != 0 || c.positives.bytes() != 0 || c.negatives.bytes() != 0 {
-		t.Errorf("got %v and %d, %d bytes, want nothing", e, c.positives.bytes(), c.negatives.bytes())
+	if e := c.entries(); e[cacheIntrospection] != 0 || c.positives.Bytes() != 0 || c.negatives.Bytes() != 0 {
+		t.Errorf("got %v and %d, %d bytes, want nothing", e, c.positives.Bytes(), c.negatives.Bytes())
 	}
 }
 

@@ -24,7 +24,8 @@ func (c Config) clientAuth() clientauth.Config {
 	}
 }
 
-func newClientAuth(c Config, o Options) (clientauth.Method, error) {
+// NewClientAuth returns how we authenticate at the issuer, whatever we ask there.
+func NewClientAuth(c Config, o Options) (clientauth.Method, error) {
 	return clientauth.New(c.clientAuth(), clientauth.Options{
 		Client: o.Client, Log: o.Log, Now: o.Now,
 		TokenEndpoint: func() (string, error) {
@@ -37,7 +38,7 @@ func newClientAuth(c Config, o Options) (clientauth.Method, error) {
 // ClientCertificate returns where the certificate of tls_client_auth is to be
 // had at each handshake; nil for every other method.
 func ClientCertificate(cfg Config, log *slog.Logger) (func() (*tls.Certificate, error), error) {
-	if !cfg.Strategy.introspects() {
+	if !cfg.authenticates() {
 		return nil, nil
 	}
 	return clientauth.Certificate(cfg.clientAuth(), log)

@@ -170,7 +170,7 @@ func TestATypicalEntryIsSmall(t *testing.T) {
 	}
 	taken := heap() - before
 	entries := uint64(c.entries()[cacheIntrospection]) //nolint:gosec // not negative
-	estimate := uint64(c.positives.bytes())            //nolint:gosec // not negative
+	estimate := uint64(c.positives.Bytes())            //nolint:gosec // not negative
 	t.Logf("%d entries of %d bytes of claims take %d bytes each, by estimate %d", entries, length, taken/entries, estimate/entries)
 	if entries < 80_000 || taken > entries*limit {
 		t.Errorf("%d entries take %d bytes each, want at most %d", entries, taken/entries, limit)

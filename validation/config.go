@@ -79,6 +79,9 @@ type Config struct {
 	RequestTimeout    time.Duration `key:"request_timeout" default:"2s" above:"0s" doc:"Of one call to the authorization server."`
 	OpaqueTokenPrefix string        `key:"opaque_token_prefix" doc:"With several introspecting issuers: which opaque tokens are this issuer's."`
 
+	// Exchanges: the issuer is asked for tokens for upstreams, too.
+	Exchanges bool
+
 	InsecureHTTP bool
 	CAFile       string
 	Cache        CacheConfig
@@ -98,10 +101,16 @@ type CacheConfig struct {
 func (c Config) Validate() error {
 	errs := []error{field.Check(c), c.checkPrefix(), field.Under("cache", c.Cache.validate())}
 	if c.Strategy.introspects() {
-		errs = append(errs, c.checkIntrospection())
+		errs = append(errs, given("introspection_response", c.IntrospectionResponse))
+	}
+	if c.authenticates() {
+		errs = append(errs, c.checkClient())
 	}
 	return errors.Join(errs...)
 }
+
+// authenticates says whether the issuer is asked anything in our name.
+func (c Config) authenticates() bool { return c.Strategy.introspects() || c.Exchanges }
 
 // checkPrefix: a prefix that is not visible ASCII, or has a character that ends
 // or joins credentials, could never fit a token. Salesforce's tokens have a "!".
@@ -115,16 +124,20 @@ func (c Config) checkPrefix() error {
 	return nil
 }
 
-func (c Config) checkIntrospection() error {
-	errs := []error{
-		given("introspection_response", c.IntrospectionResponse), given("client_auth_method", c.ClientAuthMethod),
-		c.checkSecret(),
+func (c Config) checkClient() error {
+	errs := []error{given("client_auth_method", c.ClientAuthMethod), c.checkSecret()}
+	if c.Exchanges && c.ClientAuthMethod == AuthBearer {
+		errs = append(errs, field.Errorf("client_auth_method",
+			"got bearer, which gets no tokens for upstreams (rules[].upstream_token)"))
 	}
 	if c.ClientID == "" {
 		switch {
+		case c.ClientAuthMethod != AuthNone && !c.Strategy.introspects():
+			errs = append(errs, field.Errorf("client_id",
+				"missing: upstream_token needs it, unless client_auth_method is none"))
 		case c.ClientAuthMethod != AuthNone:
 			errs = append(errs, field.Errorf("client_id", "missing: introspection needs it, unless client_auth_method is none"))
-		case c.IntrospectionResponse == ResponseJWT:
+		case c.Strategy.introspects() && c.IntrospectionResponse == ResponseJWT:
 			errs = append(errs, field.Errorf("client_id",
 				"missing: a signed answer must name it as its audience (RFC 9701 §5)"))
 		}

@@ -49,7 +49,7 @@ func newPositive(t *Token, a *alike, brought int64, now time.Time) positive {
 	return p
 }
 
-func (p positive) size() int64 { return int64(p.bytes) }
+func (p positive) Size() int64 { return int64(p.bytes) }
 
 // claims are those that are not among alike's: they end with a brace, and no subject does
 // that stands among them.
@@ -60,7 +60,8 @@ func (p *positive) claims() string {
 	return p.text[:p.subject.start]
 }
 
-func (p positive) isJWT() bool { return p.alike.jwt }
+// Marked: a verified JWT is counted apart from an introspection answer.
+func (p positive) Marked() bool { return p.alike.jwt }
 
 // token is what was remembered.
 func (p *positive) token() *Token {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -59,7 +58,7 @@ type introspector struct {
 }
 
 func newIntrospector(cfg Config, o Options) (*introspector, error) {
-	auth, err := newClientAuth(cfg, o)
+	auth, err := NewClientAuth(cfg, o)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +211,7 @@ func (i *introspector) checkStatus(resp *http.Response, body []byte) error {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return i.refused(status)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		pause := min(retryAfter(resp.Header.Get("Retry-After"), i.now()), longestRetryWait)
+		pause := min(safehttp.RetryAfter(resp.Header, i.now()), longestRetryWait)
 		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d", status), RetryAfter: pause}
 	default:
 		return &UnavailableError{Err: fmt.Errorf("introspection: got status %d, want 200", status)}
@@ -238,17 +237,6 @@ func (i *introspector) refused(status int) error {
 	i.auth.Rejected()
 	i.log.Error("the introspection endpoint refuses our own credentials", "status", status, "client_id", i.cfg.ClientID)
 	return &UnavailableError{Err: fmt.Errorf("introspection: got status %d: our credentials are refused", status)}
-}
-
-// retryAfter reads both forms of RFC 9110 §10.2.3.
-func retryAfter(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, at.Sub(now))
-	}
-	return 0
 }
 
 // members returns the members of an answer, plain or signed as configured.

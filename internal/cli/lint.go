@@ -13,6 +13,7 @@ import (
 
 	"github.com/bearergate/bearergate/envoy/lint"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -130,6 +131,9 @@ func policyOf(cfg *config.Config) *lint.Policy {
 		p.MatchesPaths = p.MatchesPaths || strings.Contains(r.When, "request.path") ||
 			r.Match != nil && len(r.Match.Paths) > 0
 		p.RequestHeaders = append(p.RequestHeaders, headersRead(r.When)...)
+		if u := r.UpstreamToken; u != nil && u.Header != exchange.Authorization {
+			p.Headers = append(p.Headers, u.Header)
+		}
 	}
 	for _, i := range cfg.Issuers {
 		p.Issuers = append(p.Issuers, i.Discovery.Issuer)

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"slices"
+
+	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -10,23 +13,32 @@ import (
 func (c *Config) assemble() {
 	for n := range c.Issuers {
 		i := &c.Issuers[n]
-		i.share()
+		i.share(c.exchangesAt(i.Discovery.Issuer))
 		i.Discovery.Intervals = c.JWKS
-		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers))
+		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers), i.Validation.Exchanges)
 		c.Authz.Issuers = append(c.Authz.Issuers, i.Authz)
 	}
 }
 
+// exchangesAt says whether a rule takes tokens of that issuer and wants others for them.
+func (c *Config) exchangesAt(issuer string) bool {
+	return slices.ContainsFunc(c.Authz.Rules, func(r authz.Rule) bool {
+		return r.UpstreamToken != nil && (len(r.Issuers) == 0 || slices.Contains(r.Issuers, issuer))
+	})
+}
+
 // share hands values from the room that has their key to those that have not.
-func (i *Issuer) share() {
+func (i *Issuer) share(exchanges bool) {
 	d, v, a := &i.Discovery, &i.Validation, &i.Authz
 	introspects := v.Strategy != validation.StrategyJWT
+	authenticates := introspects || exchanges
+	v.Exchanges, d.WantToken = exchanges, exchanges
 
 	d.RequestTimeout = v.RequestTimeout
 	d.NeedKeys = v.Strategy != validation.StrategyIntrospection || v.IntrospectionResponse == validation.ResponseJWT
 	d.NeedIntrospection = introspects
 	d.NeedToken = introspects && v.ClientAuthMethod == validation.AuthBearer
-	d.MutualTLS = introspects && v.ClientAuthMethod == validation.AuthTLS
+	d.MutualTLS = authenticates && v.ClientAuthMethod == validation.AuthTLS
 	if d.MutualTLS { // the key of private_key_jwt is no part of a connection
 		d.ClientCertFile, d.ClientKeyFile = v.ClientCertFile, v.ClientKeyFile
 	}
@@ -38,8 +50,14 @@ func (i *Issuer) share() {
 
 // cacheOf returns the part of the cache that each of so many issuers has: one
 // issuer's tokens never evict another's.
-func cacheOf(all validation.CacheConfig, issuers int) validation.CacheConfig {
+// Where tokens for upstreams are remembered too, they have a half of it, and the other
+// half is for what validation has found out.
+func cacheOf(all validation.CacheConfig, issuers int, exchanges bool) validation.CacheConfig {
 	all.MaxEntries /= issuers
 	all.MaxBytes /= bytesize.Size(issuers)
+	if exchanges {
+		all.MaxEntries = (all.MaxEntries + 1) / 2
+		all.MaxBytes = max(all.MaxBytes/2, min(all.MaxBytes, bytesize.MiB))
+	}
 	return all
 }

@@ -234,9 +234,13 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 	}
 	pathless := file(map[string]any{})
 	delete(pathless, "resources")
+	client := map[string]any{"client_id": "c", "client_secret": "s"}
+	plain, exchanging := file(client), file(client)
+	exchanging["rules"].([]any)[0].(map[string]any)["upstream_token"] = map[string]any{}
 	files := []any{
 		file(map[string]any{}),
 		pathless,
+		exchanging,
 		file(map[string]any{"token_validation": "both", "client_id": "c", "client_secret": "s", "client_auth_method": "bearer"}),
 		file(map[string]any{
 			"token_validation": "introspection", "client_id": "c", "client_auth_method": "tls_client_auth",
@@ -256,7 +260,8 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		"headers":                        map[string]string{"x-other": "sub"}, "scope_implies": map[string][]string{"a": {"b"}},
 		"rules[0].match.paths": []string{"/x"}, "rules[0].match.methods": []string{"PUT"}, "rules[0].issuers": []string{issuer},
 		"rules[0].when": "true", "rules[0].resource": resource,
-		"resources[0].resource": "https://b.example.com", "resources[0].issuers": []string{issuer},
+		"rules[0].upstream_token.resource": []string{resource},
+		"resources[0].resource":            "https://b.example.com", "resources[0].issuers": []string{issuer},
 	}
 	untouched := map[string]bool{}
 	for _, l := range leaves(nil, reflect.TypeFor[Config]()) {
@@ -286,6 +291,12 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		}
 	}
 	delete(untouched, "type")
+	without, with := parseRooms(t, encode(t, plain)), parseRooms(t, encode(t, exchanging))
+	for name := range without { // that the object is there is a switch of its own
+		if !reflect.DeepEqual(without[name], with[name]) {
+			untouched[name] = false
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(untouched)) {
 		if untouched[name] {
 			t.Errorf("%s: no key changes it", name)
@@ -328,7 +339,7 @@ func TestEveryBoundIsHeld(t *testing.T) {
 		"log":  map[string]any{}, "cache": map[string]any{}, "jwks": map[string]any{}, "server": map[string]any{},
 		"telemetry": map[string]any{"decision_log": map[string]any{}},
 		"dpop":      map[string]any{}, "mtls": map[string]any{},
-		"rules": []any{map[string]any{"name": "r"}},
+		"rules": []any{map[string]any{"name": "r", "upstream_token": map[string]any{}}},
 	}
 	held := 0
 	for _, l := range leaves(nil, reflect.TypeFor[Config]()) {

@@ -21,7 +21,10 @@ import (
 )
 
 const (
-	audience     = "demo-api"
+	audience = "demo-api"
+
+	upstreamAudience = "demo-internal" // of the token that the upstream gets in place of the client's
+
 	preferred    = "127.0.0.1:10000" // where Envoy listens, if it can
 	anywhere     = "127.0.0.1:0"
 	startTimeout = 30 * time.Second
@@ -174,7 +177,11 @@ rules:
   - name: orders
     match: {paths: ["/orders/**"]}
     scopes: [orders:read]
-`, p.addresses.Bearergate, p.admin.Addr().String(), p.issuer.URL(), audience, secret)
+  - name: internal # this upstream gets a token of its own, and never the client's
+    match: {paths: ["/internal/**"]}
+    scopes: [orders:read]
+    upstream_token: {audience: [%s], scopes: [orders:read]}
+`, p.addresses.Bearergate, p.admin.Addr().String(), p.issuer.URL(), audience, secret, upstreamAudience)
 }
 
 func (p *parts) close() {

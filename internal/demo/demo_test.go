@@ -42,8 +42,8 @@ func TestWithoutEnvoyTheRequestsAreShown(t *testing.T) {
 	if err != nil || !asked {
 		t.Errorf("got %v, asked for readiness %t; want a clean end", err, asked)
 	}
-	if text := out.String(); !strings.Contains(text, "missing: no Envoy binary") || strings.Count(text, "\ncurl -i") != 6 {
-		t.Errorf("got %s, want what is missing, and six requests", text)
+	if text := out.String(); !strings.Contains(text, "missing: no Envoy binary") || strings.Count(text, "\ncurl -i") != 7 {
+		t.Errorf("got %s, want what is missing, and seven requests", text)
 	}
 }
 
@@ -62,14 +62,18 @@ func TestAnswersAreCompared(t *testing.T) {
 		step step
 		want string // of the error; empty: none
 	}{
-		{step{"a token", server.URL, token, 200, "alice"}, ""},
-		{step{"none", server.URL, nil, 401, ""}, ""},
+		{step{"a token", server.URL, token, 200, "alice", nil}, ""},
 		{
-			step{"another subject", server.URL, token, 200, "admin"},
+			step{"the client's token", server.URL, token, 200, "alice", none},
+			"the upstream: got a token, want none",
+		},
+		{step{"none", server.URL, nil, 401, "", nil}, ""},
+		{
+			step{"another subject", server.URL, token, 200, "admin", nil},
 			`got status 200 and subject "alice", want 200 and "admin"`,
 		},
 		{
-			step{"another status", server.URL, nil, 200, "alice"},
+			step{"another status", server.URL, nil, 200, "alice", nil},
 			`got status 401 and subject "", want 200 and "alice"`,
 		},
 	} {

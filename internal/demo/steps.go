@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,10 +19,11 @@ type step struct {
 	url     string
 	headers [][2]string
 	want    int
-	subject string // that the upstream must get
+	subject string                           // that the upstream must get
+	token   func(authorization string) error // what is wrong with what the upstream gets as a token; nil: nobody looks
 }
 
-// steps are the six requests of the README.
+// steps are the requests of the README.
 func (p *parts) steps() []step {
 	claims := func(sub, scope string, exp time.Duration) devissuer.Claims {
 		return devissuer.Claims{
@@ -35,14 +37,34 @@ func (p *parts) steps() []step {
 	expired := p.issuer.JWT(claims("alice", "orders:read", -time.Hour))
 	narrow := p.issuer.JWT(claims("alice", "profile", time.Hour))
 	spoofed := [][2]string{bearer(jwt), {"x-auth-sub", "admin"}}
-	return []step{
-		{"a JWT", url, [][2]string{bearer(jwt)}, http.StatusOK, "alice"},
-		{"an opaque token", url, [][2]string{bearer(opaque)}, http.StatusOK, "bob"},
-		{"no token", url, nil, http.StatusUnauthorized, ""},
-		{"an expired token", url, [][2]string{bearer(expired)}, http.StatusUnauthorized, ""},
-		{"a token without the scope", url, [][2]string{bearer(narrow)}, http.StatusForbidden, ""},
-		{"a spoofed x-auth-sub, which does not get through", url, spoofed, http.StatusOK, "alice"},
+	own := func(authorization string) error {
+		token, ok := strings.CutPrefix(authorization, "Bearer ")
+		state := p.issuer.State(token)
+		if !ok || token == jwt || state["aud"] != upstreamAudience || state["sub"] != "alice" {
+			return fmt.Errorf("got a token that says %v, want one of alice's for %s", state, upstreamAudience)
+		}
+		return nil
 	}
+	return []step{
+		{"a JWT", url, [][2]string{bearer(jwt)}, http.StatusOK, "alice", none},
+		{"an opaque token", url, [][2]string{bearer(opaque)}, http.StatusOK, "bob", none},
+		{"no token", url, nil, http.StatusUnauthorized, "", nil},
+		{"an expired token", url, [][2]string{bearer(expired)}, http.StatusUnauthorized, "", nil},
+		{"a token without the scope", url, [][2]string{bearer(narrow)}, http.StatusForbidden, "", nil},
+		{"a spoofed x-auth-sub, which does not get through", url, spoofed, http.StatusOK, "alice", none},
+		{
+			"an upstream that gets a token of its own in place of the client's",
+			"http://" + p.addresses.Listener + "/internal/1", [][2]string{bearer(jwt)}, http.StatusOK, "alice", own,
+		},
+	}
+}
+
+// none is what the upstream gets as a token where no rule gives it one.
+func none(authorization string) error {
+	if authorization != "" {
+		return errors.New("got a token, want none")
+	}
+	return nil
 }
 
 func (s step) curl() string {
@@ -64,7 +86,8 @@ func checkAll(ctx context.Context, out io.Writer, steps []step) error {
 	return nil
 }
 
-// send makes the request, and compares status and subject with what is wanted.
+// send makes the request, and compares status, subject and the upstream's token with what
+// is wanted.
 func send(ctx context.Context, s step) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
@@ -85,6 +108,11 @@ func send(ctx context.Context, s step) error {
 	if got := seen.Headers["X-Auth-Sub"]; resp.StatusCode != s.want || got != s.subject {
 		return fmt.Errorf("%s: got status %d and subject %q, want %d and %q",
 			s.title, resp.StatusCode, got, s.want, s.subject)
+	}
+	if s.token != nil {
+		if err := s.token(seen.Headers["Authorization"]); err != nil {
+			return fmt.Errorf("%s: the upstream: %w", s.title, err)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 // Package devissuer is a small real authorization server for the demo, for
 // tests and for examples: metadata (RFC 8414, OpenID Connect), rotating keys,
-// authorization code with PKCE, client credentials, JWT and opaque tokens,
+// authorization code with PKCE, client credentials, token exchange (RFC 8693, and on
+// behalf of the user as Microsoft Entra has it), JWT and opaque tokens,
 // introspection (RFC 7662, signed too: RFC 9701) and revocation (RFC 7009). It
 // can delay, fail and lie on request, and must never serve anything that
 // matters.
@@ -60,6 +61,8 @@ type Issuer struct {
 	behaviours map[string]Behaviour
 	tokens     map[string]Behaviour // of introspection, by the beginning of the token
 	calls      map[string]int
+	targets    []string // of exchanged tokens; none: all
+	answers    Claims   // what is changed in answers of the token endpoint
 }
 
 // New returns an issuer of that identifier with one key.
@@ -245,7 +248,7 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 		"introspection_endpoint":   i.url + PathIntrospection,
 		"revocation_endpoint":      i.url + PathRevocation,
 		"response_types_supported": []string{"code"},
-		"grant_types_supported":    []string{"authorization_code", "client_credentials"},
+		"grant_types_supported":    []string{"authorization_code", "client_credentials", grantExchange, grantJWTBearer},
 
 		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic", "client_secret_post", "none"},
 		"code_challenge_methods_supported":               []string{"S256"},

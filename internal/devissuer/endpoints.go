@@ -13,7 +13,7 @@ import (
 
 // token serves the client-credentials grant (RFC 6749 §4.4), where the
 // parameters audience or resource, scope and format (jwt or opaque) say what
-// comes out, and the authorization-code grant.
+// comes out, the authorization-code grant, and those in place of another token.
 func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	client, ok := i.authenticate(r)
 	if !ok {
@@ -34,6 +34,12 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 			answer(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant"})
 			return
 		}
+	case grantExchange, grantJWTBearer:
+		var refusal string
+		if claims, refusal = i.exchange(r, client); refusal != "" {
+			answer(w, http.StatusBadRequest, map[string]string{"error": refusal})
+			return
+		}
 	default:
 		answer(w, http.StatusBadRequest, map[string]string{"error": "unsupported_grant_type"})
 		return
@@ -42,7 +48,7 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 	if r.PostFormValue("format") == "opaque" {
 		token = i.Opaque("", claims)
 	}
-	answer(w, http.StatusOK, map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": 600})
+	i.answerToken(w, r, token)
 }
 
 // introspect answers for opaque tokens, and for its own JWTs.
@@ -62,6 +68,9 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 		"iss": i.url, "aud": client, "iat": time.Now().Unix(), "token_introspection": members,
 	})))
 }
+
+// State returns what introspection says of a token.
+func (i *Issuer) State(token string) Claims { return i.state(token) }
 
 // state returns the introspection answer for a token.
 func (i *Issuer) state(token string) Claims {

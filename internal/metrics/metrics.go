@@ -21,6 +21,7 @@ import (
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/binding"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -37,6 +38,8 @@ type Metrics struct {
 	introspections    *prometheus.CounterVec
 	introspectionTime *prometheus.HistogramVec
 	breaker           *prometheus.GaugeVec
+	exchanges         *prometheus.CounterVec
+	exchangeTime      *prometheus.HistogramVec
 	keys              *prometheus.CounterVec
 	keysSuccess       *prometheus.GaugeVec
 	discoveries       *prometheus.CounterVec
@@ -65,6 +68,10 @@ func New(version, commit string) *Metrics {
 			"Time of a call to an introspection endpoint.", prometheus.DefBuckets, "issuer"),
 		breaker: r.gauge("introspection_breaker_open",
 			"1 while the circuit breaker of an introspection endpoint lets no or only trial calls through.", "issuer"),
+		exchanges: r.counter("token_exchange_requests_total",
+			"Calls for tokens for upstreams.", "issuer", "result"),
+		exchangeTime: r.histogram("token_exchange_duration_seconds",
+			"Time of a call for a token for an upstream.", prometheus.DefBuckets, "issuer"),
 		keys: r.counter("jwks_refreshes_total",
 			"Fetches of the JWKS, alarms about its keys included as failures.", "issuer", "result"),
 		keysSuccess: r.gauge("jwks_last_success_timestamp_seconds",
@@ -129,7 +136,7 @@ type lookup struct{ cache, result string }
 
 func (m *Metrics) prepareLookups() {
 	lookups := m.registry.counter("cache_requests_total", "Look-ups in the caches.", "cache", "result")
-	for _, cache := range []string{"jwt", "introspection", "negative"} {
+	for _, cache := range []string{"jwt", "introspection", "negative", "exchange"} {
 		for _, result := range []string{"hit", "miss", "stale"} {
 			m.lookups[lookup{cache, result}] = lookups.WithLabelValues(cache, result)
 		}
@@ -213,7 +220,7 @@ func (m *Metrics) Discovery() discovery.Observer {
 	}}
 }
 
-// Validation counts look-ups and introspection calls.
+// Validation counts look-ups, and calls for introspection and for tokens for upstreams.
 func (m *Metrics) Validation() validation.Observer {
 	return validation.Observer{Ended: func(_ context.Context, e validation.Event) {
 		switch e.Operation {
@@ -224,6 +231,9 @@ func (m *Metrics) Validation() validation.Observer {
 		case validation.OperationIntrospection:
 			m.introspections.WithLabelValues(e.Issuer, e.Result).Inc()
 			m.introspectionTime.WithLabelValues(e.Issuer).Observe(e.Took.Seconds())
+		case exchange.Operation:
+			m.exchanges.WithLabelValues(e.Issuer, e.Result).Inc()
+			m.exchangeTime.WithLabelValues(e.Issuer).Observe(e.Took.Seconds())
 		case validation.OperationBreaker:
 			m.breaker.WithLabelValues(e.Issuer).Set(number(e.Down))
 		}
@@ -247,7 +257,8 @@ func (m *Metrics) Proof(result string) {
 func (m *Metrics) Forget(issuer string) {
 	labels := prometheus.Labels{"issuer": issuer}
 	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
-		m.introspections, m.introspectionTime, m.breaker, m.keys, m.keysSuccess, m.discoveries, m.ready,
+		m.introspections, m.introspectionTime, m.breaker, m.exchanges, m.exchangeTime,
+		m.keys, m.keysSuccess, m.discoveries, m.ready,
 	} {
 		v.DeletePartialMatch(labels)
 	}

@@ -64,7 +64,7 @@ func TestExamples(t *testing.T) {
 	for n, path := range policies {
 		policies[n], _ = filepath.Rel(root, path)
 	}
-	for _, policy := range append(policies, "envoy/config/mcp-bearergate.yaml", "test/compose/bearergate.yaml") {
+	for _, policy := range append(policies, "envoy/config/mcp-bearergate.yaml", "envoy/config/mcp-upstream-token.yaml", "test/compose/bearergate.yaml") {
 		if !strings.HasSuffix(policy, "_test.yaml") && !seen[policy] {
 			t.Errorf("%s has no test", policy)
 		}

@@ -33,6 +33,7 @@ const (
 type issuer struct {
 	name, client           string
 	jwksURI, introspection string
+	tokens                 string // the token endpoint
 
 	published key // signs
 	foreign   key // is in nobody's JWKS
@@ -47,6 +48,7 @@ func newIssuer(cfg config.Issuer, now time.Time) (*issuer, error) {
 		name: cfg.Discovery.Issuer, client: cfg.Validation.ClientID, now: now, answers: map[string]map[string]any{},
 		jwksURI:       or(cfg.Discovery.JWKSURI, base+"/jwks"),
 		introspection: or(cfg.Discovery.IntrospectionEndpoint, base+"/introspect"),
+		tokens:        or(cfg.Discovery.TokenEndpoint, base+"/token"),
 	}
 	algorithm, err := algorithmOf(cfg.Validation.Algorithms)
 	if err != nil {
@@ -155,6 +157,8 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	switch {
+	case r.Method == http.MethodPost && r.URL.String() == i.tokens:
+		return i.exchange(r)
 	case r.Method == http.MethodPost:
 		return i.introspect(r, body)
 	case r.URL.String() == i.jwksURI:
@@ -162,6 +166,7 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	return respondJSON(r, map[string]any{
 		"issuer": i.name, "jwks_uri": i.jwksURI, "introspection_endpoint": i.introspection,
+		"token_endpoint": i.tokens,
 	})
 }
 
@@ -181,6 +186,15 @@ func (i *issuer) introspect(r *http.Request, body []byte) (*http.Response, error
 		return respond(r, mediaIntrospection, []byte(signed)), err
 	}
 	return respondJSON(r, members)
+}
+
+// exchange gives a token for the upstream, whoever asks: which ones the real server
+// gives is not where policies are tested.
+func (i *issuer) exchange(r *http.Request) (*http.Response, error) {
+	return respondJSON(r, map[string]any{
+		"access_token": rand.Text(), "token_type": "Bearer", "expires_in": int(lifetime.Seconds()),
+		"issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+	})
 }
 
 func respondJSON(r *http.Request, content any) (*http.Response, error) {

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -295,6 +296,19 @@ func MediaType(header http.Header) string {
 		return ""
 	}
 	return kind
+}
+
+// RetryAfter reads both forms of the header field (RFC 9110 §10.2.3); zero: the server
+// names no pause that could be read.
+func RetryAfter(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // Reach opens and closes one TCP connection to the host of raw.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -84,7 +85,24 @@ func (u *unit) probe(ctx context.Context) []Probe {
 		what, err := u.probeIntrospection(ctx)
 		all = append(all, Probe{name, "introspection: " + where + ": " + what, err})
 	}
+	if u.exchanger != nil {
+		what, err := u.probeExchange(ctx)
+		all = append(all, Probe{name, "tokens for upstreams: " + m.TokenEndpoint + ": " + what, err})
+	}
 	return all
+}
+
+// probeExchange asks for a token in place of one that nobody was given: nothing can be
+// issued for it, and whoever cannot authenticate is told so first.
+func (u *unit) probeExchange(ctx context.Context) (string, error) {
+	err := u.exchanger.Probe(ctx)
+	switch {
+	case err == nil:
+		return "the endpoint takes our credentials, or has none to ask for; no token was asked for in earnest", nil
+	case errors.Is(err, exchange.ErrMisconfigured):
+		return "refused", err
+	}
+	return "no answer that could be used", err
 }
 
 // probeIntrospection says that our credentials are accepted only where some were

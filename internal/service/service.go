@@ -131,8 +131,7 @@ func (s *Service) build(cfg *config.Config) (*candidate, error) {
 // use swaps in a candidate whose units run.
 func (s *Service) use(c *candidate) {
 	for i, u := range c.units {
-		cache := c.cfg.Issuers[i].Validation.Cache
-		u.issuer.Resize(cache.MaxEntries, int64(cache.MaxBytes))
+		u.resize(c.cfg.Issuers[i].Validation.Cache)
 	}
 	s.useProofs(c.proofs)
 	s.checks.Use(c.policy)
@@ -179,10 +178,20 @@ func (s *Service) policy(cfg *config.Config, units []*unit) (*authz.Policy, erro
 		return nil, err
 	}
 	policy, err := authz.New(cfg.Authz, set)
-	if now := s.now(); err == nil && now != nil {
+	if err != nil {
+		return nil, err
+	}
+	if now := s.now(); now != nil {
 		policy.SetClock(now)
 	}
-	return policy, err
+	exchangers := map[string]authz.Exchanger{}
+	for _, u := range units {
+		if u.exchanger != nil {
+			exchangers[u.discovery.Issuer] = u.exchanger
+		}
+	}
+	policy.SetExchangers(exchangers)
+	return policy, nil
 }
 
 // now is the clock of the rooms; nil: time.Now.
@@ -253,7 +262,7 @@ func (s *Service) Entries() map[string]int {
 	defer s.mu.Unlock()
 	all := map[string]int{}
 	for _, u := range s.units {
-		for cache, n := range u.issuer.Entries() {
+		for cache, n := range u.entries() {
 			all[cache] += n
 		}
 	}
@@ -269,7 +278,7 @@ func (s *Service) Expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, u := range s.units {
-		u.issuer.Expire()
+		u.expire()
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -23,6 +24,9 @@ type unit struct {
 	client *http.Client
 	server *discovery.Issuer
 	issuer *validation.Validator
+	// exchanger gets the tokens of upstreams; nil: no rule wants any.
+	exchanger *exchange.Exchanger
+
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -49,6 +53,15 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
+	}
+	if u.validation.Exchanges {
+		u.exchanger, err = exchange.New(u.validation, validation.Options{
+			Source: u.server, Client: u.client, Log: log, Events: s.told.Validation, Now: s.now(),
+		})
+		if err != nil {
+			u.issuer.Close()
+			return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
+		}
 	}
 	u.inherit(s.units)
 	return u, nil
@@ -88,6 +101,9 @@ func (u *unit) inherit(units []*unit) {
 		if u.discovery.SameTrust(before.discovery) {
 			u.server.Inherit(before.server)
 			u.issuer.Inherit(before.issuer)
+			if u.exchanger != nil {
+				u.exchanger.Inherit(before.exchanger)
+			}
 		}
 	}
 }
@@ -108,6 +124,9 @@ func (u *unit) stop() {
 		<-u.done
 	}
 	u.issuer.Close()
+	if u.exchanger != nil {
+		u.exchanger.Close()
+	}
 	u.client.CloseIdleConnections()
 }
 
@@ -117,4 +136,29 @@ func (u *unit) serves(i config.Issuer) bool {
 	want := i.Validation
 	want.Cache.MaxEntries, want.Cache.MaxBytes = u.validation.Cache.MaxEntries, u.validation.Cache.MaxBytes
 	return reflect.DeepEqual(u.discovery, i.Discovery) && reflect.DeepEqual(u.validation, want)
+}
+
+// expire has no request wait any longer.
+func (u *unit) expire() {
+	u.issuer.Expire()
+	if u.exchanger != nil {
+		u.exchanger.Expire()
+	}
+}
+
+// resize gives the caches their share.
+func (u *unit) resize(c validation.CacheConfig) {
+	u.issuer.Resize(c.MaxEntries, int64(c.MaxBytes))
+	if u.exchanger != nil {
+		u.exchanger.Resize(c.MaxEntries, int64(c.MaxBytes))
+	}
+}
+
+// entries counts what the caches hold.
+func (u *unit) entries() map[string]int {
+	all := u.issuer.Entries()
+	if u.exchanger != nil && all != nil {
+		all[exchange.Cache] = u.exchanger.Entries()
+	}
+	return all
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/livefile"
 	"github.com/bearergate/bearergate/validation"
@@ -258,7 +259,7 @@ var lookups = [...]string{"none", "hit", "miss", "stale"} //nolint:gochecknoglob
 // answered by.
 func (l *DecisionLog) Validation() validation.Observer {
 	return validation.Observer{Ended: func(ctx context.Context, e validation.Event) {
-		if e.Operation != validation.OperationCache || !l.On() {
+		if e.Operation != validation.OperationCache || e.Cache == exchange.Cache || !l.On() {
 			return
 		}
 		for i, result := range lookups {

@@ -14,6 +14,7 @@ import (
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -158,7 +159,9 @@ func (t *Traces) lookedUp(ctx context.Context, e validation.Event) {
 	if !parent.IsRecording() {
 		return
 	}
-	parent.SetAttributes(keyCache.String(e.Result))
+	if e.Cache != exchange.Cache { // cache of a Check is about the client's token
+		parent.SetAttributes(keyCache.String(e.Result))
+	}
 	_, span := t.tracer.Start(ctx, e.Operation, trace.WithAttributes(
 		keyIssuer.String(e.Issuer), keyCache.String(e.Cache), keyResult.String(e.Result)))
 	span.End()

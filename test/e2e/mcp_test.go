@@ -30,6 +30,12 @@ type mcpStage struct {
 
 func newMCPStage(t *testing.T) *mcpStage {
 	t.Helper()
+	return newMCPStageOf(t, "mcp-bearergate.yaml")
+}
+
+// newMCPStageOf has the rules of that file.
+func newMCPStageOf(t *testing.T, file string) *mcpStage {
+	t.Helper()
 	s := &mcpStage{stage: &stage{issuer: harness.Issuer(t)}}
 	server := mcp.NewServer(&mcp.Implementation{Name: "test", Version: "1"}, nil)
 	type in struct {
@@ -53,13 +59,14 @@ func newMCPStage(t *testing.T) *mcpStage {
 		Admin: harness.Free(t),
 	}
 	s.resource = "http://" + a.Listener + "/mcp"
-	rules, err := chains.File("mcp-bearergate.yaml")
+	rules, err := chains.File(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rules = strings.NewReplacer(
 		"127.0.0.1:9191", "$GRPC", "127.0.0.1:9192", "$ADMIN", "https://mcp.example.com/mcp", s.resource,
 		"https://auth.example.com", s.issuer.URL()+"\n  insecure_http: true",
+		"mcp-gateway", "gate", "${OAUTH_CLIENT_SECRET}", "s3cret",
 	).Replace(rules)
 	s.service = harness.ServeAt(t, a.Bearergate, harness.Free(t), rules).Ready(t)
 	s.envoy = harness.StartEnvoy(t, "mcp.yaml", a, "domains: [mcp.example.com]", `domains: ["127.0.0.1"]`)
@@ -133,6 +140,35 @@ func TestMCPClientFindsItsWay(t *testing.T) { // RFC 9728, M-10…M-15
 		if h.Get("Authorization") != "" || h.Get("X-Auth-Sub") != "alice" {
 			t.Errorf("the MCP server got %v (M-11)", h)
 		}
+	}
+}
+
+// TestMCPServerGetsATokenOfItsOwn: it can call the API behind it in the user's name, and
+// has never seen the token that the client uses (M-11).
+func TestMCPServerGetsATokenOfItsOwn(t *testing.T) {
+	s := newMCPStageOf(t, "mcp-upstream-token.yaml")
+	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, nil)
+	session, err := client.Connect(t.Context(), &mcp.StreamableClientTransport{
+		Endpoint: s.resource, OAuthHandler: s.handler(t, nil), DisableStandaloneSSE: true,
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer session.Close()
+	arguments := map[string]any{"name": "world"}
+	if _, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "greet", Arguments: arguments}); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.seen {
+		token, ok := strings.CutPrefix(h.Get("Authorization"), "Bearer ")
+		if state := s.issuer.State(token); !ok || state["aud"] != "https://tickets.example.com" || state["sub"] != "alice" {
+			t.Errorf("the MCP server got a token that says %v, want one of alice's for the API behind it", state)
+		}
+	}
+	if len(s.seen) == 0 {
+		t.Error("the MCP server got nothing")
 	}
 }
 

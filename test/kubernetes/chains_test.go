@@ -240,8 +240,8 @@ func extAuthz(t *testing.T, text string) *extauthzv3.ExtAuthz {
 	if rules := config.GetDecoderHeaderMutationRules(); rules != nil && !rules.GetDisallowIsError().GetValue() {
 		t.Error("a change that is not allowed is passed over, and the client's header with it")
 	}
-	if patterns := config.GetAllowedHeaders().GetPatterns(); len(patterns) != 5 ||
-		patterns[0].GetExact() != "authorization" {
+	if patterns := config.GetAllowedHeaders().GetPatterns(); len(patterns) != 6 ||
+		patterns[0].GetExact() != "authorization" || patterns[1].GetExact() != "dpop" {
 		t.Errorf("got allowed headers %v", patterns)
 	}
 	if config.GetFailureModeAllow() || config.GetStatusOnError().GetCode() != 503 ||

@@ -169,6 +169,7 @@ rules:
   - {name: public, match: {paths: ["/public"]}, access: public}
   - {name: write, match: {paths: ["/write"]}, scopes: ["orders:write"]}
   - {name: closed, match: {paths: ["/closed"]}, access: deny}
+  - {name: own, match: {paths: ["/own"]}, issuers: ["` + issuer + `"], upstream_token: {audience: [upstream]}}
 resources:
   - resource: https://api.example.com/mcp
 `
@@ -241,6 +242,7 @@ func traffic(t *testing.T, service *harness.Service, issuer *devissuer.Issuer) {
 		{"/write", jwt(nil), "insufficient_scope"},
 		{"/closed", jwt(nil), "forbidden"},
 		{"/public", "", "public"},
+		{"/own", jwt(nil), "allowed"},
 		{"/.well-known/oauth-protected-resource/mcp", "", "metadata"},
 	} {
 		if got, _, err := harness.Ask(t.Context(), client, c.path, c.authorization); got != c.reason {

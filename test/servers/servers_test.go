@@ -35,6 +35,7 @@ func TestServers(t *testing.T) {
 			client := serve(t, s, "")
 			tryTokens(ctx, t, s, client)
 			tryScope(ctx, t, s)
+			tryExchange(ctx, t, s)
 			tryRotation(ctx, t, s)
 			tryRestart(ctx, t, s, port, client)
 		})
@@ -94,6 +95,12 @@ const (
 // issuer.
 func serve(t *testing.T, s *Server, more string) authv3.AuthorizationClient {
 	t.Helper()
+	return serveRules(t, s, more, "")
+}
+
+// serveRules has rules, too.
+func serveRules(t *testing.T, s *Server, more, rules string) authv3.AuthorizationClient {
+	t.Helper()
 	for name, value := range s.Environment {
 		t.Setenv(name, value)
 	}
@@ -105,7 +112,7 @@ func serve(t *testing.T, s *Server, more string) authv3.AuthorizationClient {
 		"jwks: {refresh_interval: " + rotated.String() + "}\n"
 	const loopback = "  insecure_http: true\n"
 	configuration = strings.Replace(configuration, loopback, loopback+patience+more, 1)
-	return harness.Serve(t, addresses+configuration).Ready(t).Client(t)
+	return harness.Serve(t, addresses+configuration+rules).Ready(t).Client(t)
 }
 
 func tryTokens(ctx context.Context, t *testing.T, s *Server, client authv3.AuthorizationClient) {

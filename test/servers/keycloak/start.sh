@@ -29,6 +29,7 @@ serve "$issuer/.well-known/openid-configuration" \
  "redirect_uri": "$redirect", "logout_listener": "127.0.0.1:$((port + 1))",
  "environment": {"ISSUER": "$issuer", "CLIENT_SECRET": "bearergate-secret"},
  "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
+ "exchange_audience": "orders-internal",
  "rotation": "its administrative API: a key provider of higher priority, then the old one disabled",
  "admin": {"token_endpoint": "$origin/realms/master/protocol/openid-connect/token", "username": "admin", "password": "admin-password",
   "keys": "$origin/admin/realms/demo/components"},
