@@ -23,7 +23,8 @@ type Config struct {
 	NeedKeys, NeedIntrospection, NeedToken bool
 
 	// WantToken: the token endpoint is looked for, and tokens can be decided without.
-	WantToken bool
+	// WantIntrospection and WantKeys: likewise, the introspection endpoint and the keys.
+	WantToken, WantIntrospection, WantKeys bool
 
 	MutualTLS bool // a client certificate is presented: RFC 8705 §5 has endpoints for that
 

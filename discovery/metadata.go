@@ -226,11 +226,11 @@ type endpoint struct {
 func (c Config) endpoints() []endpoint {
 	all := []endpoint{
 		{
-			"jwks_uri", c.JWKSURI, c.NeedKeys, c.NeedKeys,
+			"jwks_uri", c.JWKSURI, c.NeedKeys, c.NeedKeys || c.WantKeys,
 			func(m *Metadata) *string { return &m.JWKSURI }, func(d document) string { return d.JWKSURL },
 		},
 		{
-			"introspection_endpoint", c.IntrospectionEndpoint, c.NeedIntrospection, c.NeedIntrospection,
+			"introspection_endpoint", c.IntrospectionEndpoint, c.NeedIntrospection, c.NeedIntrospection || c.WantIntrospection,
 			func(m *Metadata) *string { return &m.IntrospectionEndpoint }, func(d document) string { return d.Introspection },
 		},
 		{

@@ -18,6 +18,8 @@ type Revocations interface {
 	Generation() uint64
 	Judge(t revocation.Subject) revocation.Verdict
 	Add(ctx context.Context, r revocation.Revocation) (shared bool, err error)
+	// Ready returns why nothing can be judged yet.
+	Ready() error
 }
 
 // condemned stands for the generation of what is known of a token that is revoked:
@@ -49,6 +51,9 @@ func (v *Validator) readmit(ctx context.Context, d digest, c Candidate, known *p
 func (v *Validator) admit(ctx context.Context, d digest, c Candidate, known *positive) (*Token, error) {
 	if v.revocations == nil {
 		return v.decide(ctx, d, c, known)
+	}
+	if err := v.revocations.Ready(); err != nil { // nothing is cached before it is
+		return nil, walk.From(ctx).Err(room, "revocation", &UnavailableError{Err: err})
 	}
 	generation := v.revocations.Generation()
 	t, err := v.decide(ctx, d, c, known)
