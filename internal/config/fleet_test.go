@@ -32,7 +32,7 @@ func TestFleetMistakes(t *testing.T) {
 				"issuer: https://b.example.com, audience: gate}]}\n", "is not a configured issuer",
 		},
 		"poll without an endpoint": {"", event(", delivery: poll"), "poll_endpoint: missing"},
-		"no token file":            {"", event(", delivery: poll, poll_endpoint: 'https://a.example.com/p', poll_token_file: /nowhere"), "poll_token_file: "},
+		"no token file":            {"", event(", delivery: poll, poll_endpoint: 'https://a.example.com/p', poll_token_file: /nowhere"), "revocation.events[0]: open /nowhere"},
 		"the receiver on the admin address": {
 			"", "revocation: {receiver_address: '127.0.0.1:9192'}\n", "revocation.receiver_address: is server.admin_address too",
 		},

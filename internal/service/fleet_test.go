@@ -352,3 +352,56 @@ func TestFactsAreAskedForAgain(t *testing.T) {
 		t.Errorf("got %d calls, want one more, or two", calls)
 	}
 }
+
+// TestOneExchangeForTheFleet: a token for an upstream is got once, and what was got for
+// a revoked token is dropped.
+func TestOneExchangeForTheFleet(t *testing.T) {
+	as := newIssuer(t)
+	all := replicas(t, 3, as.URL(), exchanging+sharing(t, startRedis(t)))
+	token := as.JWT(claims{"sub": "alice", "aud": "api", "scope": "orders:read"})
+	seen := map[string]bool{}
+	for _, svc := range all {
+		got, sees := upstreamOf(t, svc, token)
+		if got != "allowed" {
+			t.Errorf("got %s", got)
+		}
+		seen[sees] = true
+	}
+	if calls := as.Calls(devissuer.PathToken); calls != 1 || len(seen) != 1 {
+		t.Errorf("got %d calls and %d tokens, want one", calls, len(seen))
+	}
+	revokeSub(t, all[0], as.URL(), "alice")
+	soon(t, 2*time.Second, "nobody gets it any longer", func() bool {
+		for _, svc := range all {
+			if got, sees := upstreamOf(t, svc, token); got != "revoked" || sees != "" {
+				return false
+			}
+		}
+		return true
+	})
+	for _, svc := range all {
+		if entries := svc.Entries()["exchange"]; entries != 0 {
+			t.Errorf("got %d entries, want none", entries)
+		}
+	}
+}
+
+// TestProofsPassOnceInTheFleet: and while the store is away nobody can tell.
+func TestProofsPassOnceInTheFleet(t *testing.T) {
+	as, store := newIssuer(t), startRedis(t)
+	all := replicas(t, 2, as.URL(), "dpop: {}\n"+sharing(t, store))
+	prover := devissuer.NewProver()
+	token := as.JWT(claims{"aud": "api", "cnf": claims{"jkt": prover.Thumbprint()}})
+	proof := prover.Proof("GET", "https://api.example.com/orders/1", token, nil)
+	for n, want := range []string{"allowed", "invalid_proof"} {
+		if got, _ := answered(t, all[n], prove(token, proof)); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	store.stop()
+	soon(t, 10*time.Second, "it is seen to be away", func() bool { return !all[0].Fleet().Store.Up })
+	proof = prover.Proof("GET", "https://api.example.com/orders/1", token, nil)
+	if got, _ := answered(t, all[0], prove(token, proof)); got != "unavailable" {
+		t.Errorf("got %s, want unavailable", got)
+	}
+}
