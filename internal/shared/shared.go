@@ -16,7 +16,6 @@
 package shared
 
 import (
-	"context"
 	"errors"
 	"iter"
 	"log/slog"
@@ -78,50 +77,7 @@ type Options struct {
 	Lag func(time.Duration)
 }
 
-// Open returns a Store, which connects in the background: that the store is away
-// is no error. It reads the files that c names. Somebody has to [Store.Close] it.
-func Open(c Config, o Options) (*Store, error)
-
-// Close ends everything that the Store does, and returns when it has ended. Entries
-// of the log that could not be written are lost.
-func (s *Store) Close()
-
-// Up says whether the store answers.
-func (s *Store) Up() bool
-
-// Once returns the value that the fleet knows under space and key, or has it made by
-// one replica only, which stores it for ttl; more than zero, else it is returned and
-// not stored. own says that it was made here and not read.
-//
-// bound is what the value must have been made for, besides space and key, such as
-// the configuration of the issuer. A value that was made for something else, or that
-// anybody else has written, is not there. The value is shared: nobody may change it.
-//
-// While the store is away make is called here, once at a time for all who ask in this
-// process. An error of make is returned to all who wait in this process, and not
-// stored: another replica that waits makes it then, each once. A replica that dies
-// while it makes is replaced by another within about 300 ms. make gets the ctx of
-// its caller; others who wait in this process outlive it, and one of them makes then.
-func (s *Store) Once(ctx context.Context, space string, key [32]byte, bound []byte,
-	make func(ctx context.Context) (value []byte, ttl time.Duration, err error)) (value []byte, own bool, err error)
-
-// Drop forgets the value under space and key for the whole fleet. ErrAway: it may
-// still be there.
-func (s *Store) Drop(ctx context.Context, space string, key [32]byte) error
-
-// Claim returns true for the first caller in the fleet with this key only, until its
-// time has come. An error means that it cannot tell: [ErrAway], or that of ctx.
-func (s *Store) Claim(ctx context.Context, key [32]byte, until time.Time) (first bool, err error)
-
-// Append writes an entry to the log. false: it could not be written now, and will be
-// when the store is back.
-func (s *Store) Append(ctx context.Context, entry []byte) (shared bool)
-
-// Follow reads the log from its beginning, then waits for what is added, until ctx
-// ends or the Store is closed. There is at most one Follow at a time for one Store.
-func (s *Store) Follow(ctx context.Context, f Follower)
-
-// Follower is who follows the log. Its functions are called by one goroutine.
+// Follower is who follows the log. Its functions are called one at a time.
 type Follower struct {
 	// Took is told of every entry, in order; own ones, too, and some more than
 	// once. at is when it was written, by the clock of the store. It must not keep
