@@ -63,8 +63,8 @@ func (s *server) start() {
 		"--loglevel", "warning",
 	}, s.args...)
 	s.command = exec.Command(redisPath(s.t), args...)
-	var output bytes.Buffer
-	s.command.Stdout, s.command.Stderr = &output, &output
+	output := new(lockedBuffer)
+	s.command.Stdout, s.command.Stderr = output, output
 	if err := s.command.Start(); err != nil {
 		s.t.Fatal(err)
 	}
