@@ -198,7 +198,7 @@ func TestRestartAndFlush(t *testing.T) {
 			}
 			within(t, time.Second, "known", func() bool { return b.has(entries...) })
 			lose(redis)
-			within(t, 10*time.Second, "there for one who comes later: "+f.log.String(), func() bool {
+			within(t, 10*time.Second, "there for one who comes later", func() bool {
 				c := f.follow(f.up())
 				within(t, 5*time.Second, "caught up", func() bool { return len(c.caughtUp()) > 0 })
 				return c.has(entries...)
@@ -233,7 +233,7 @@ func TestPartition(t *testing.T) {
 		}
 		way.set(well)
 		began := time.Now()
-		within(t, 6*time.Second, name+" known by both: "+f.log.String(), func() bool {
+		within(t, 6*time.Second, name+" known by both", func() bool {
 			return a.has("there "+name) && b.has("here "+name)
 		})
 		t.Logf("%s: caught up after %s", name, time.Since(began))
@@ -262,7 +262,7 @@ func TestMoreThanMayWait(t *testing.T) {
 		a.Append(t.Context(), []byte(e))
 	}
 	redis.start()
-	within(t, 20*time.Second, "all written: "+f.log.String(), func() bool {
+	within(t, 20*time.Second, "all written", func() bool {
 		c := f.follow(f.up())
 		within(t, 5*time.Second, "caught up", func() bool { return len(c.caughtUp()) > 0 })
 		c.mu.Lock()

@@ -79,7 +79,10 @@ func (p *proxy) cut() {
 }
 
 func (p *proxy) accept(c net.Conn) {
-	there, err := net.Dial("tcp", p.to)
+	p.mu.Lock()
+	to := p.to
+	p.mu.Unlock()
+	there, err := net.Dial("tcp", to)
 	if err != nil || p.manner().reset {
 		_ = c.(*net.TCPConn).SetLinger(0)
 		c.Close()
@@ -115,4 +118,12 @@ func (p *proxy) pass(to, from net.Conn, answers bool) {
 			return
 		}
 	}
+}
+
+// redirect leads to another server from now on, and cuts what leads to the one before.
+func (p *proxy) redirect(to string) {
+	p.mu.Lock()
+	p.to = to
+	p.mu.Unlock()
+	p.cut()
 }

@@ -68,7 +68,7 @@ func (s *server) start() {
 	if err := s.command.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	within(s.t, 20*time.Second, "redis is up: "+output.String(), func() bool {
+	within(s.t, 20*time.Second, "redis is up", func() bool {
 		c, err := net.Dial("tcp", s.address)
 		if err != nil {
 			return false
@@ -91,7 +91,7 @@ func (s *server) cli(args ...string) string {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.address)
 	out, err := exec.Command("redis-cli", append([]string{"-h", host, "-p", port}, args...)...).CombinedOutput()
-	if err != nil {
+	if text := string(out); err != nil || strings.HasPrefix(text, "ERR") || strings.HasPrefix(text, "(error)") {
 		s.t.Fatalf("redis-cli %v: %v\n%s", args, err, out)
 	}
 	return strings.TrimSpace(string(out))
@@ -173,9 +173,15 @@ func newFleet(t testing.TB, address ...string) *fleet {
 			address[i] = "redis://" + a
 		}
 	}
+	log := new(lockedBuffer)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log)
+		}
+	})
 	return &fleet{t, shared.Config{
 		Address: address, KeyFile: key, Prefix: "bearergate:", Timeout: 500 * time.Millisecond,
-	}, new(lockedBuffer)}
+	}, log}
 }
 
 func (f *fleet) open(change ...func(*shared.Config, *shared.Options)) *shared.Store {
@@ -197,7 +203,7 @@ func (f *fleet) open(change ...func(*shared.Config, *shared.Options)) *shared.St
 func (f *fleet) up(change ...func(*shared.Config, *shared.Options)) *shared.Store {
 	f.t.Helper()
 	s := f.open(change...)
-	within(f.t, 10*time.Second, "up: "+f.log.String(), s.Up)
+	within(f.t, 10*time.Second, "up", s.Up)
 	return s
 }
 
@@ -210,6 +216,15 @@ func write(t testing.TB, path, content string) {
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 func keyOf(n int) (k [32]byte) {
