@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +24,8 @@ import (
 type server struct {
 	t       testing.TB
 	args    []string
-	address string // unix path, or host:port
+	address string // host:port
+	dir     string
 	command *exec.Cmd
 }
 
@@ -39,7 +41,7 @@ func redisPath(t testing.TB) string {
 // startRedis starts one on a port of its own, which does not change when it is restarted.
 func startRedis(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, address: freeAddress(t), args: args}
+	s := &server{t: t, address: freeAddress(t), dir: t.TempDir(), args: args}
 	s.start()
 	t.Cleanup(s.stop)
 	return s
@@ -59,9 +61,12 @@ func (s *server) start() {
 	s.t.Helper()
 	_, port, _ := net.SplitHostPort(s.address)
 	args := append([]string{
-		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir(),
+		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir,
 		"--loglevel", "warning",
 	}, s.args...)
+	if i := slices.Index(args, "PORT"); i >= 0 { // of TLS, in place of the plain one
+		args[i] = port
+	}
 	s.command = exec.Command(redisPath(s.t), args...)
 	output := new(lockedBuffer)
 	s.command.Stdout, s.command.Stderr = output, output
