@@ -1,8 +1,11 @@
 package shared_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"os"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -209,6 +212,50 @@ func TestDeadHolderIsReplaced(t *testing.T) {
 	<-waited
 	if took := time.Since(cut); took > 450*time.Millisecond {
 		t.Errorf("replaced after %s, want about 300 ms", took)
+	}
+}
+
+// As above, with a process and kill -9.
+func TestKilledHolderIsReplaced(t *testing.T) {
+	redis := startRedis(t)
+	f := newFleet(t, redis.address)
+	holder := exec.Command(os.Args[0])
+	holder.Env = append(os.Environ(), "SHARED_TEST_HOLDER="+redis.address, "SHARED_TEST_KEY="+f.cfg.KeyFile)
+	out, err := holder.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = holder.Process.Kill(); _ = holder.Wait() }()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "holding\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	stores := []*shared.Store{f.up(), f.up()}
+	var made atomic.Int64
+	var all sync.WaitGroup
+	for i := range 100 {
+		all.Go(func() {
+			value, _, err := stores[i%2].Once(t.Context(), "s", keyOf(1), nil,
+				func(context.Context) ([]byte, time.Duration, error) {
+					made.Add(1)
+					return []byte("v"), time.Minute, nil
+				})
+			if string(value) != "v" || err != nil {
+				t.Errorf("got %q, %v", value, err)
+			}
+		})
+	}
+	time.Sleep(500 * time.Millisecond)
+	if made.Load() != 0 {
+		t.Error("did not wait for a holder that lives")
+	}
+	_ = holder.Process.Kill()
+	killed := time.Now()
+	all.Wait()
+	if took := time.Since(killed); made.Load() != 1 || took > 450*time.Millisecond {
+		t.Errorf("made %d times, %s after the holder was killed; want once, after about 300 ms", made.Load(), took)
 	}
 }
 

@@ -1,6 +1,7 @@
 package shared_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -111,7 +112,7 @@ func (p *proxy) pass(to, from net.Conn, answers bool) {
 				return
 			}
 		}
-		if err == io.EOF && m.silent {
+		if errors.Is(err, io.EOF) && m.silent {
 			time.Sleep(time.Minute)
 		}
 		if err != nil {

@@ -95,8 +95,8 @@ func TestForeignEntries(t *testing.T) {
 	stranger := newFleet(t, redis.address).up() // with another key
 	allow := func(context.Context) ([]byte, time.Duration, error) { return []byte("allow"), time.Hour, nil }
 	deny := func(context.Context) ([]byte, time.Duration, error) { return []byte("deny"), time.Hour, nil }
-	once := func(s *shared.Store, key int, make func(context.Context) ([]byte, time.Duration, error)) string {
-		value, _, err := s.Once(t.Context(), "s", keyOf(key), nil, make)
+	once := func(s *shared.Store, key int, produce func(context.Context) ([]byte, time.Duration, error)) string {
+		value, _, err := s.Once(t.Context(), "s", keyOf(key), nil, produce)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -32,6 +33,9 @@ type server struct {
 func redisPath(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("../../test/tools/redis.sh").Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 77 {
+		t.Skip(string(exit.Stderr))
+	}
 	if err != nil {
 		t.Fatalf("test/tools/redis.sh: %v", err)
 	}
@@ -116,7 +120,6 @@ type events struct {
 	mu    sync.Mutex
 	count map[string]int
 	lags  []time.Duration
-	open  int
 }
 
 func (e *events) of(operation, result string) int {
@@ -245,4 +248,28 @@ func making(count *int64, mu *sync.Mutex, value string) func(context.Context) ([
 		*count++
 		return []byte(value), time.Minute, nil
 	}
+}
+
+// TestMain is also the replica that dies: see [TestKilledHolderIsReplaced].
+func TestMain(m *testing.M) {
+	if address := os.Getenv("SHARED_TEST_HOLDER"); address != "" {
+		hold(address, os.Getenv("SHARED_TEST_KEY"))
+	}
+	os.Exit(m.Run())
+}
+
+// hold asks for a value, and is never done with it.
+func hold(address, key string) {
+	s, err := shared.Open(shared.Config{
+		Address: []string{"redis://" + address}, KeyFile: key, Prefix: "bearergate:", Timeout: time.Second,
+	}, shared.Options{})
+	for err == nil && !s.Up() {
+		time.Sleep(time.Millisecond)
+	}
+	_, _, err = s.Once(context.Background(), "s", keyOf(1), nil, func(context.Context) ([]byte, time.Duration, error) {
+		fmt.Println("holding")
+		select {}
+	})
+	fmt.Println(err)
+	os.Exit(1)
 }
