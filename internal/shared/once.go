@@ -202,7 +202,8 @@ func (s *Store) lock(ctx context.Context, ring *keyRing, what id, bound []byte,
 func lockName(name string) string { return name + ":lock" }
 
 // produceLocked makes the value under the lock, stores it, and lets the lock go.
-func (s *Store) produceLocked(ctx context.Context, k *key, what id, bound []byte, produce producer) ([]byte, bool, error) {
+func (s *Store) produceLocked(ctx context.Context, k *key, what id, bound []byte, produce producer,
+) ([]byte, bool, error) {
 	name := k.name(s.cfg.Prefix, what)
 	renewed := s.hold(ctx, lockName(name))
 	var value []byte
