@@ -99,7 +99,7 @@ func (f *fleet) follow(s *shared.Store) *replica {
 func (f *fleet) following(change ...func(*shared.Config, *shared.Options)) *replica {
 	f.t.Helper()
 	r := f.follow(f.up(change...))
-	within(f.t, 5*time.Second, "caught up", func() bool { return len(r.caughtUp()) > 0 })
+	within(f.t, 20*time.Second, "caught up", func() bool { return len(r.caughtUp()) > 0 })
 	return r
 }
 
@@ -201,9 +201,9 @@ func TestRestartAndFlush(t *testing.T) {
 			}
 			within(t, time.Second, "known", func() bool { return b.has(entries...) })
 			lose(redis)
-			within(t, 10*time.Second, "there for one who comes later", func() bool {
+			within(t, 20*time.Second, "there for one who comes later", func() bool {
 				c := f.follow(f.up())
-				within(t, 5*time.Second, "caught up", func() bool { return len(c.caughtUp()) > 0 })
+				within(t, 20*time.Second, "caught up", func() bool { return len(c.caughtUp()) > 0 })
 				return c.has(entries...)
 			})
 			time.Sleep(1200 * time.Millisecond)
@@ -284,9 +284,9 @@ func TestMoreThanMayWait(t *testing.T) {
 		a.revoke(e)
 	}
 	redis.start()
-	within(t, 20*time.Second, "all written", func() bool {
+	within(t, 60*time.Second, "all written", func() bool {
 		c := f.follow(f.up())
-		within(t, 5*time.Second, "caught up", func() bool { return len(c.caughtUp()) > 0 })
+		within(t, 20*time.Second, "caught up", func() bool { return len(c.caughtUp()) > 0 })
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		return len(c.known) > 12_000

@@ -125,8 +125,8 @@ func (p *proxy) pass(to, from net.Conn, since int, answers bool) {
 				return
 			}
 		}
-		if errors.Is(err, io.EOF) && m.silent {
-			time.Sleep(time.Minute)
+		for errors.Is(err, io.EOF) && p.manner().silent { // nobody is told of that either
+			time.Sleep(10 * time.Millisecond)
 		}
 		if err != nil {
 			return
