@@ -21,7 +21,7 @@ const (
 	leastMemory = 15 * time.Minute
 	// forgetAtOnce is how many that have expired are let go under one lock: that takes
 	// some tens of microseconds.
-	forgetAtOnce = 64
+	forgetAtOnce = 16
 	// alarmEvery is how often at most a full memory is logged.
 	alarmEvery = time.Minute
 )
