@@ -426,6 +426,7 @@ func TestKeysRotate(t *testing.T) {
 }
 
 func TestPushTokenIsReRead(t *testing.T) {
+	t.Parallel()
 	var name string
 	r := newRig(t, func(c *Config) { name = c.Events[0].PushTokenFile })
 	if err := os.WriteFile(name, []byte("a-new-token"), 0o600); err != nil {
