@@ -74,7 +74,7 @@ func TestExamplesOfTheSpecifications(t *testing.T) {
 			"sub_id":{"format":"complex","session":{"format":"opaque","id":"dMTlD|1600802906337.16|16008.16"},
 			"user":{"format":"iss_sub","iss":"https://auth.example.com","sub":"99beb27c-c1c2-4955-882a-e0dc4996fcbc"},"tenant":{"format":"opaque","id":"123456789"}},
 			"events":{"https://schemas.openid.net/secevent/caep/event-type/session-revoked":{"initiating_entity":"policy",
-			"reason_admin":{"en":"Landspeed Policy Violation: C076E82F"},"reason_user":{"en":"Access attempt from multiple regions.","es-410":"Intento de acceso desde varias regiones."},
+			"reason_admin":{"en":"Landspeed Policy Violation: C076E82F"},"reason_user":{"en":"Access attempt from multiple regions."},
 			"event_timestamp":1615304991}}}`, "", ResultRevoked},
 		"CAEP §3.1, user, device and tenant": {`{
 			"iss":"https://idp.example.com/123456789/","jti":"24c63fb56e5a2d77a6b512616ca9fa24","iat":1615305159,"aud":"https://sp.example.com/caep","txn":"8675309",

@@ -197,7 +197,7 @@ func (r *rig) start(t *testing.T, change ...func(*Config)) {
 	var err error
 	r.Receiver, err = NewReceiver(c, ReceiverOptions{
 		Set: r.set, Issuers: issuers(), Log: log, Events: observer,
-		Keys: func(issuer string) Keys { return oneKey{JSONWebKey: r.issuer} },
+		Keys: func(string) Keys { return oneKey{JSONWebKey: r.issuer} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func (r *rig) start(t *testing.T, change ...func(*Config)) {
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	for r.as.up() && r.Receiver.senders[0].source.Ready() != nil {
+	for r.as.up() && r.senders[0].source.Ready() != nil {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -84,7 +84,7 @@ func never(int, polled1) (int, string) { return 0, "" }
 func inBubble(t *testing.T, d time.Duration, answer func(p *polls, n int) (int, string), check func(*testing.T, *polls)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &polls{rig: &rig{lines: &lockedBuffer{}}, tr: &transmitter{url: polled, key: newKey("1")}}
-		p.rig.as = p.tr
+		p.as = p.tr
 		p.answer = func(n int, _ polled1) (int, string) { return answer(p, n) }
 		p.files[0] = file(t, "poll-token")
 		log := slog.New(slog.NewTextHandler(p.lines, nil))
@@ -276,7 +276,7 @@ func TestAcksAreToldAgainAfterAnError(t *testing.T) {
 }
 
 func TestPollsThatServersKeepForLongAreNoErrors(t *testing.T) {
-	inBubble(t, 5*time.Minute, func(p *polls, n int) (int, string) { return 0, "" }, func(t *testing.T, p *polls) {
+	inBubble(t, 5*time.Minute, func(*polls, int) (int, string) { return 0, "" }, func(t *testing.T, p *polls) {
 		first := p.asked[0].At
 		want := []time.Duration{first, first + 91*time.Second, first + 182*time.Second, first + 273*time.Second}
 		if got := times(p.asked); !slices.Equal(got, want) {
@@ -301,7 +301,9 @@ func TestWhatNobodyCanJudgeIsLeftForLater(t *testing.T) {
 		if err := p.senders[0].take(t.Context(), raw, "jti-1"); !errors.Is(err, errNoKeys) {
 			t.Fatalf("got %v, want no keys", err)
 		}
-		p.senders[0].poll.takeAll(t.Context(), mustParse(t, `{"jti-1":"`+raw+`"}`))
+		if err := p.senders[0].poll.takeAll(t.Context(), mustParse(t, `{"jti-1":"`+raw+`"}`)); !errors.Is(err, errNoKeys) {
+			t.Errorf("got %v, want no keys", err)
+		}
 		if acks, errs := p.senders[0].poll.acks, p.senders[0].poll.errs; len(acks) != 0 || len(errs) != 0 {
 			t.Errorf("got %v and %v told, want nothing", acks, errs)
 		}
@@ -360,7 +362,7 @@ func TestAnswersOfTheSpecification(t *testing.T) {
 	const example = `{"sets":{
 		"4d3559ec67504aaba65d40b0363faad8":"eyJhbGciOiJub25lIn0.eyJqdGkiOiI0ZDM1NTllYzY3NTA0YWFiYTY1ZDQwYjAzNjNmYWFkOCIsImlhdCI6MTQ1ODQ5NjQwNCwiaXNzIjoiaHR0cHM6Ly9zY2ltLmV4YW1wbGUuY29tIiwiYXVkIjpbImh0dHBzOi8vc2NpbS5leGFtcGxlLmNvbS9GZWVkcy85OGQ1MjQ2MWZhNWJiYzg3OTU5M2I3NzU0IiwiaHR0cHM6Ly9zY2ltLmV4YW1wbGUuY29tL0ZlZWRzLzVkNzYwNDUxNmIxZDA4NjQxZDc2NzZlZTciXSwiZXZlbnRzIjp7InVybjppZXRmOnBhcmFtczpzY2ltOmV2ZW50OmNyZWF0ZSI6eyJyZWYiOiJodHRwczovL3NjaW0uZXhhbXBsZS5jb20vVXNlcnMvNDRmNjE0MmRmOTZiZDZhYjYxZTc1MjFkOSIsImF0dHJpYnV0ZXMiOlsiaWQiLCJuYW1lIiwidXNlck5hbWUiLCJwYXNzd29yZCIsImVtYWlscyJdfX19.",
 		"3d0c3cf797584bd193bd0fb1bd4e7d30":"eyJhbGciOiJub25lIn0.eyJqdGkiOiIzZDBjM2NmNzk3NTg0YmQxOTNiZDBmYjFiZDRlN2QzMCIsImlhdCI6MTQ1ODQ5NjAyNSwiaXNzIjoiaHR0cHM6Ly9zY2ltLmV4YW1wbGUuY29tIiwiYXVkIjpbImh0dHBzOi8vamh1Yi5leGFtcGxlLmNvbS9GZWVkcy85OGQ1MjQ2MWZhNWJiYzg3OTU5M2I3NzU0IiwiaHR0cHM6Ly9qaHViLmV4YW1wbGUuY29tL0ZlZWRzLzVkNzYwNDUxNmIxZDA4NjQxZDc2NzZlZTciXSwic3ViIjoiaHR0cHM6Ly9zY2ltLmV4YW1wbGUuY29tL1VzZXJzLzQ0ZjYxNDJkZjk2YmQ2YWI2MWU3NTIxZDkiLCJldmVudHMiOnsidXJuOmlldGY6cGFyYW1zOnNjaW06ZXZlbnQ6cGFzc3dvcmRSZXNldCI6eyJpZCI6IjQ0ZjYxNDJkZjk2YmQ2YWI2MWU3NTIxZDkifSwiaHR0cHM6Ly9leGFtcGxlLmNvbS9zY2ltL2V2ZW50L3Bhc3N3b3JkUmVzZXRFeHQiOnsicmVzZXRBdHRlbXB0cyI6NX19fQ."}}`
-	inBubble(t, 5*time.Second, func(p *polls, n int) (int, string) {
+	inBubble(t, 5*time.Second, func(_ *polls, n int) (int, string) {
 		if n == 1 {
 			return http.StatusOK, example
 		}

@@ -127,8 +127,8 @@ func (s *Set) accept(ctx context.Context, kind Kind, sender, jti string, all ...
 	}
 	s.learn(id)
 	s.mu.Unlock()
-	for i := range told {
-		s.tell(ctx, told[i], fresh[i], all[i].Source)
+	for i, r := range all {
+		s.tell(ctx, told[i], fresh[i], r.Source)
 	}
 	// What it says comes first: no replica may know that it was accepted and not what
 	// it said.
