@@ -109,8 +109,12 @@ func TestSlowSenders(t *testing.T) {
 		work.Go(func() {
 			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			took := time.Since(began)
-			if err != nil || response.StatusCode != http.StatusBadRequest || took < 4*time.Second || took > 8*time.Second {
-				t.Errorf("got %v and %v after %s, want 400 after 5 s", response, err, took)
+			switch {
+			case err != nil:
+				t.Error(err)
+			case response.StatusCode == http.StatusServiceUnavailable: // one of those below was faster
+			case response.StatusCode != http.StatusBadRequest || took < 4*time.Second || took > 20*time.Second:
+				t.Errorf("got %s after %s, want 400 after 5 s", response.Status, took)
 			}
 		})
 	}
