@@ -261,13 +261,19 @@ func (l *linter) changed() []string {
 	for _, name := range l.names.names {
 		all = append(all, spellings(name)...)
 	}
-	if l.policy == nil || !l.policy.ForwardToken {
+	if l.policy == nil {
+		return append(all, "authorization")
+	}
+	for _, name := range l.policy.Removed {
+		all = append(all, spellings(dashed(name))...)
+	}
+	if !l.policy.ForwardToken {
 		all = append(all, "authorization")
-		if l.policy != nil && l.policy.DPoP {
+		if l.policy.DPoP {
 			all = append(all, "dpop")
 		}
 	}
-	if l.policy != nil && l.policy.StreamUntilExpiry {
+	if l.policy.StreamUntilExpiry {
 		all = append(all, "x-envoy-upstream-rq-timeout-ms")
 	}
 	return all

@@ -22,6 +22,7 @@ type Input struct {
 // Policy is what the service's configuration needs of Envoy.
 type Policy struct {
 	Headers        []string // the managed ones: identity headers of the upstream
+	Removed        []string // that do not go upstream, besides Authorization and dpop
 	ForwardToken   bool     // Authorization is left on the request
 	Rules, Issuers []string // their names
 	MatchesPaths   bool     // some rule, condition or resource looks at paths

@@ -29,6 +29,9 @@ func service() *lint.Policy {
 // policies are what some twins are judged by; the others are judged without.
 func policies() map[string]*lint.Policy {
 	paths, slow, when, proof, certificate, stream := service(), service(), service(), service(), service(), service()
+	upstream, header := service(), service()
+	upstream.Headers, upstream.ForwardToken = append(upstream.Headers, "x-upstream-token", "authorization"), true
+	header.Removed = []string{"client_cert"}
 	paths.MatchesPaths = true
 	slow.Introspection = 500 * time.Millisecond
 	when.RequestHeaders = []string{"x-tenant"}
@@ -38,6 +41,7 @@ func policies() map[string]*lint.Policy {
 	return map[string]*lint.Policy{
 		"BG004-when": when, "BG010": paths, "BG010-slashes": paths, "BG011": slow, "BG015-rule": service(), "BG015-issuer": service(),
 		"BG016": proof, "BG016-certificate": certificate, "BG021": service(), "BG021-authorization": service(), "BG021-stream": stream,
+		"BG016-gateway": certificate, "BG021-upstream": upstream, "BG021-certificate": header,
 	}
 }
 

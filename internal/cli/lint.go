@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,7 @@ func policyOf(cfg *config.Config) *lint.Policy {
 	if mtls := cfg.Authz.MTLS; mtls != nil {
 		p.PeerCertificate = mtls.Header() == ""
 		if !p.PeerCertificate {
-			p.RequestHeaders = append(p.RequestHeaders, mtls.Header())
+			p.RequestHeaders, p.Removed = append(p.RequestHeaders, mtls.Header()), []string{mtls.Header()}
 		}
 	}
 	for name := range cfg.Authz.Headers {
@@ -131,7 +132,9 @@ func policyOf(cfg *config.Config) *lint.Policy {
 		p.MatchesPaths = p.MatchesPaths || strings.Contains(r.When, "request.path") ||
 			r.Match != nil && len(r.Match.Paths) > 0
 		p.RequestHeaders = append(p.RequestHeaders, headersRead(r.When)...)
-		if u := r.UpstreamToken; u != nil && u.Header != exchange.Authorization {
+		// Without forward_token Authorization is changed anyway.
+		if u := r.UpstreamToken; u != nil && (u.Header != exchange.Authorization || p.ForwardToken) &&
+			!slices.Contains(p.Headers, u.Header) {
 			p.Headers = append(p.Headers, u.Header)
 		}
 	}

@@ -68,7 +68,7 @@ func TestLintKnowsBoundTokens(t *testing.T) {
 	for content, want := range map[string]lint.Policy{
 		"dpop: {}\n": {DPoP: true},
 		"mtls: {}\n": {PeerCertificate: true},
-		"mtls: {client_certificate_header: Client-Cert}\n": {RequestHeaders: []string{"client-cert"}},
+		"mtls: {client_certificate_header: Client-Cert}\n": {RequestHeaders: []string{"client-cert"}, Removed: []string{"client-cert"}},
 	} {
 		cfg, err := config.Parse("x.yaml", []byte(auth+content), func(string) (string, bool) { return "", false })
 		if err != nil {
@@ -76,8 +76,31 @@ func TestLintKnowsBoundTokens(t *testing.T) {
 		}
 		got := policyOf(cfg)
 		if got.DPoP != want.DPoP || got.PeerCertificate != want.PeerCertificate ||
-			!slices.Equal(got.RequestHeaders, want.RequestHeaders) {
+			!slices.Equal(got.RequestHeaders, want.RequestHeaders) || !slices.Equal(got.Removed, want.Removed) {
 			t.Errorf("%s: got %+v, want %+v", content, got, want)
+		}
+	}
+}
+
+// TestLintKnowsUpstreamTokens: the header of each is one that the upstream believes.
+func TestLintKnowsUpstreamTokens(t *testing.T) {
+	const policy = "auth: {issuer: https://a.example.com, audience: api, client_id: gate, client_secret: s3cret}\nheaders: {}\nrules:\n" +
+		"- {name: own, match: {paths: [/own]}, upstream_token: {audience: [b]}}\n" +
+		"- {name: other, match: {paths: [/other]}, upstream_token: {audience: [b], header: X-Upstream-Token}}\n"
+	for content, want := range map[string][]string{
+		policy:                           {"x-upstream-token"},
+		policy + "forward_token: true\n": {"authorization", "x-upstream-token"},
+	} {
+		cfg, err := config.Parse("x.yaml", []byte(content), func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := policyOf(cfg).Headers
+		for i, name := range got {
+			got[i] = strings.ToLower(name)
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }
