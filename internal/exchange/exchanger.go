@@ -56,6 +56,7 @@ type Exchanger struct {
 	closing chan struct{} // nobody waits any longer
 	once    sync.Once
 	drops   atomic.Uint64 // what was asked for before one is not remembered
+	failure atomic.Pointer[validation.Failure]
 
 	mu      sync.Mutex
 	closed  bool // no call begins any longer
@@ -213,6 +214,7 @@ func (e *Exchanger) remember(key lru.Key, got issued, err error, asked, expiry t
 // guarded makes one call, when its turn comes.
 func (e *Exchanger) guarded(ctx context.Context, t *Target, token string) (got issued, err error) {
 	if _, err := e.endpoint(); err != nil { // no call, and no failure of one
+		e.failed(err)
 		e.alarm(err)
 		return issued{}, err
 	}
@@ -274,6 +276,7 @@ func (e *Exchanger) observed(ctx context.Context, t *Target, token string) (issu
 	began := e.now()
 	ctx = e.events.Start(ctx, Operation)
 	got, err := e.answered(ctx, t, token)
+	e.failed(err)
 	e.events.End(ctx, validation.Event{
 		Operation: Operation, Issuer: e.cfg.Issuer, Result: resultOf(err), Took: e.now().Sub(began),
 	})

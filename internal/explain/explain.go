@@ -12,13 +12,16 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"unicode"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/walk"
@@ -38,6 +41,19 @@ type Request struct {
 	Headers map[string]string // others, by their lower-case name; Token comes before an authorization here
 
 	Issuers []string // that are configured; hints look for one like the token's
+	Secrets []string // headers whose values are not shown in the response: see [TokenHeaders]
+}
+
+// TokenHeaders are the headers in which upstreams get tokens of their own, which an
+// explanation must not show.
+func TokenHeaders(c authz.Config) []string {
+	var names []string
+	for _, r := range c.Rules {
+		if r.UpstreamToken != nil {
+			names = append(names, strings.ToLower(r.UpstreamToken.Header))
+		}
+	}
+	return names
 }
 
 // Walk is what happened to a request.
@@ -61,7 +77,7 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := protojson.Marshal(response)
+	raw, err := protojson.Marshal(redact(response, r.Secrets))
 	if err != nil {
 		return nil, fmt.Errorf("response: %w", err)
 	}
@@ -78,6 +94,22 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 		Allowed:  response.GetOkResponse() != nil || reason == authz.Metadata.String(),
 		Response: compact.Bytes(),
 	}, nil
+}
+
+const redacted = "[redacted]"
+
+// redact returns the response without the values of these headers of the request.
+func redact(response *authv3.CheckResponse, headers []string) *authv3.CheckResponse {
+	if len(headers) == 0 || response.GetOkResponse() == nil {
+		return response
+	}
+	response = proto.CloneOf(response) // who answered may hold on to it
+	for _, h := range response.GetOkResponse().GetHeaders() {
+		if slices.Contains(headers, strings.ToLower(h.GetHeader().GetKey())) {
+			h.Header = &corev3.HeaderValue{Key: h.GetHeader().GetKey(), Value: redacted}
+		}
+	}
+	return response
 }
 
 func (r Request) check() *authv3.CheckRequest {

@@ -66,6 +66,9 @@ func TestNoReloadForgetsAProof(t *testing.T) {
 		if got, _ := answered(t, svc, prove(token, proof)); got != want {
 			t.Errorf("after a reload to %q: got %s, want %s", more, got, want)
 		}
+		if n := svc.Proofs(); n != 1 {
+			t.Errorf("after a reload to %q: got %d proofs, want one", more, n)
+		}
 	}
 }
 
