@@ -123,7 +123,7 @@ func onDPoP(problem string) []string { return []string{"Bearer", "DPoP error=" +
 
 func onBearer(problem string) []string { return []string{"Bearer error=" + problem, "DPoP" + algs} }
 
-func TestDPoP(t *testing.T) { // RFC 9449 §7, P-10…P-13
+func TestDPoP(t *testing.T) { // RFC 9449 §7, P-10, P-11
 	s := newDPoPStage(t, "dpop: {origins: [$ORIGIN]}\n")
 	origin, token := s.envoy.URL, s.bound(nil)
 	opaque := s.issuer.Opaque("", claims{
