@@ -99,7 +99,8 @@ func (p *Pages) tokenHeaders() []string {
 // bare is a token as people paste it, without what may stand around it.
 func bare(pasted string) string {
 	pasted = strings.TrimSpace(pasted)
-	if scheme, token, ok := strings.Cut(pasted, " "); ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")) {
+	scheme, token, ok := strings.Cut(pasted, " ")
+	if ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")) {
 		return strings.TrimSpace(token)
 	}
 	return pasted
