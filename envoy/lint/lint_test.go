@@ -30,7 +30,7 @@ func service() *lint.Policy {
 func policies() map[string]*lint.Policy {
 	paths, slow, when, proof, certificate, stream := service(), service(), service(), service(), service(), service()
 	upstream, header := service(), service()
-	upstream.Headers, upstream.ForwardToken = append(upstream.Headers, "x-upstream-token", "authorization"), true
+	upstream.Headers = append(upstream.Headers, "x-upstream-token")
 	header.Removed = []string{"client_cert"}
 	paths.MatchesPaths = true
 	slow.Introspection = 500 * time.Millisecond
@@ -108,6 +108,20 @@ func TestTwins(t *testing.T) {
 		if code != lint.NotSeen && !seen[code] {
 			t.Errorf("%s has no bad twin", code)
 		}
+	}
+}
+
+// TestRemovedHeaders may be taken away, or else a certificate that nobody has looked at
+// goes upstream.
+func TestRemovedHeaders(t *testing.T) {
+	p := service()
+	p.Removed = []string{"Client-Cert"}
+	var got []string
+	for _, f := range run(t, p, "testdata/BG021.good.yaml").Findings {
+		got = append(got, string(f.Code)+" "+f.What)
+	}
+	if want := "BG021 refused: client-cert, client_cert"; len(got) != 1 || got[0] != want {
+		t.Errorf("got %q, want %s", got, want)
 	}
 }
 

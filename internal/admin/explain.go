@@ -69,7 +69,7 @@ func (p *Pages) explainToken(w http.ResponseWriter, r *http.Request) {
 	got, err := explain.Run(ctx, p.o.Checks, explain.Request{
 		Method: r.PostForm.Get("method"), Host: r.PostForm.Get("host"), Path: r.PostForm.Get("path"), Token: token,
 		Proof: proof, Certificate: strings.TrimSpace(r.PostForm.Get("certificate")),
-		Headers: map[string]string{"x-request-id": explainID}, Issuers: p.issuers(), Secrets: p.tokenHeaders(),
+		Headers: map[string]string{"x-request-id": explainID}, Issuers: p.issuers(),
 	})
 	if err != nil {
 		shown.Wrong = "This is no request that can be decided."
@@ -86,14 +86,6 @@ func (p *Pages) issuers() []string {
 		all = append(all, i.Issuer)
 	}
 	return all
-}
-
-func (p *Pages) tokenHeaders() []string {
-	cfg, _ := p.o.Service.InUse()
-	if cfg == nil {
-		return nil
-	}
-	return explain.TokenHeaders(cfg.Authz)
 }
 
 // bare is a token as people paste it, without what may stand around it.

@@ -130,7 +130,6 @@ func (p program) explain(ctx context.Context, path string, r explain.Request) (*
 	for _, i := range cfg.Issuers {
 		r.Issuers = append(r.Issuers, i.Discovery.Issuer)
 	}
-	r.Secrets = explain.TokenHeaders(cfg.Authz)
 	return explain.Run(ctx, svc.Checks(), r)
 }
 

@@ -12,16 +12,13 @@ import (
 	"io"
 	"maps"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 	"unicode"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/walk"
@@ -41,19 +38,7 @@ type Request struct {
 	Headers map[string]string // others, by their lower-case name; Token comes before an authorization here
 
 	Issuers []string // that are configured; hints look for one like the token's
-	Secrets []string // headers whose values are not shown in the response: see [TokenHeaders]
-}
-
-// TokenHeaders are the headers in which upstreams get tokens of their own, which an
-// explanation must not show.
-func TokenHeaders(c authz.Config) []string {
-	var names []string
-	for _, r := range c.Rules {
-		if r.UpstreamToken != nil {
-			names = append(names, strings.ToLower(r.UpstreamToken.Header))
-		}
-	}
-	return names
+	Reveal  bool     // the token for the upstream is made up, and may stand in the response
 }
 
 // Walk is what happened to a request.
@@ -62,7 +47,7 @@ type Walk struct {
 	Reason   string          `json:"reason"`
 	Allowed  bool            `json:"allowed"`        // or answered with a document
 	Hint     string          `json:"hint,omitempty"` // the setting that would change it
-	Response json.RawMessage `json:"response"`       // the CheckResponse
+	Response json.RawMessage `json:"response"`       // the CheckResponse, without the upstream's token
 }
 
 // Checker is met by the Check server of package envoy.
@@ -77,7 +62,10 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := protojson.Marshal(redact(response, r.Secrets))
+	if !r.Reveal {
+		redact(response, recorder.Concealed())
+	}
+	raw, err := protojson.Marshal(response)
 	if err != nil {
 		return nil, fmt.Errorf("response: %w", err)
 	}
@@ -96,21 +84,22 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 	}, nil
 }
 
-const redacted = "[redacted]"
-
-// redact returns the response without the values of these headers of the request.
-func redact(response *authv3.CheckResponse, headers []string) *authv3.CheckResponse {
-	if len(headers) == 0 || response.GetOkResponse() == nil {
-		return response
-	}
-	response = proto.CloneOf(response) // who answered may hold on to it
+// redact takes the token for the upstream out of the response: whoever may explain a
+// request must not get a token by it (docs/contract.md §10).
+func redact(response *authv3.CheckResponse, header string) {
 	for _, h := range response.GetOkResponse().GetHeaders() {
-		if slices.Contains(headers, strings.ToLower(h.GetHeader().GetKey())) {
-			h.Header = &corev3.HeaderValue{Key: h.GetHeader().GetKey(), Value: redacted}
+		if h.GetHeader().GetKey() != header {
+			continue
+		}
+		scheme, _, bearer := strings.Cut(h.GetHeader().GetValue(), " ")
+		h.Header.Value = redacted
+		if bearer {
+			h.Header.Value = scheme + " " + redacted
 		}
 	}
-	return response
 }
+
+const redacted = "[redacted]"
 
 func (r Request) check() *authv3.CheckRequest {
 	headers := map[string]string{":method": r.Method, ":authority": r.Host, ":path": r.Path}

@@ -140,6 +140,7 @@ func (w *world) decide(ctx context.Context, r request) (*outcome, error) {
 	to := explain.Request{
 		Method: r.Method, Host: r.Host, Path: r.Path, Headers: maps.Clone(r.Headers),
 		Token: w.issued[r.Token], Extensions: r.Extensions, Issuers: w.names,
+		Reveal: true,
 	}
 	proof := w.sends(r, &to)
 	got, err := w.send(ctx, svc, r, &to, proof, "")
