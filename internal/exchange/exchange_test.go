@@ -608,3 +608,19 @@ func TestSecretFile(t *testing.T) {
 		t.Error("got an Exchanger that cannot say who it is")
 	}
 }
+// TestClientsTokenIsNoAnswer: a server that hands back what it was sent would have the
+// client's own token go upstream, which an exchange is there to prevent (M-11).
+func TestClientsTokenIsNoAnswer(t *testing.T) {
+	s := &server{answer: func(form url.Values) (*http.Response, error) {
+		return answered(200, good(form.Get("subject_token")+form.Get("assertion"), nil))
+	}}
+	e := exchanger(t, s, nil)
+	for _, grant := range []string{exchange.TokenExchange, exchange.OnBehalfOf} {
+		for range 2 { // nothing of it is remembered
+			got, err := e.Token(t.Context(), target(grant), "client's", time.Time{})
+			if !errors.Is(err, validation.ErrUnavailable) || got.Bare() != "" {
+				t.Errorf("%s: got %q, %v, want %v", grant, got.Bare(), err, validation.ErrUnavailable)
+			}
+		}
+	}
+}

@@ -309,6 +309,9 @@ func (e *Exchanger) call(ctx context.Context, t *Target, token string) (issued, 
 	if resp.StatusCode == http.StatusUnauthorized {
 		e.auth.Rejected()
 	}
+	if err == nil && t.ofClient() && got.value == scheme+token {
+		return issued{}, unavailable("token endpoint: answered with the very token that was to be exchanged")
+	}
 	return got, err
 }
 
