@@ -79,8 +79,9 @@ type Config struct {
 	RequestTimeout    time.Duration `key:"request_timeout" default:"2s" above:"0s" doc:"Of one call to the authorization server."`
 	OpaqueTokenPrefix string        `key:"opaque_token_prefix" doc:"With several introspecting issuers: which opaque tokens are this issuer's."`
 
-	// Exchanges: the issuer is asked for tokens for upstreams, too.
-	Exchanges bool
+	// Exchanges are the grants by which the issuer is asked for tokens for upstreams;
+	// none: it is asked for none.
+	Exchanges []string
 
 	InsecureHTTP bool
 	CAFile       string
@@ -110,7 +111,7 @@ func (c Config) Validate() error {
 }
 
 // authenticates says whether the issuer is asked anything in our name.
-func (c Config) authenticates() bool { return c.Strategy.introspects() || c.Exchanges }
+func (c Config) authenticates() bool { return c.Strategy.introspects() || len(c.Exchanges) > 0 }
 
 // checkPrefix: a prefix that is not visible ASCII, or has a character that ends
 // or joins credentials, could never fit a token. Salesforce's tokens have a "!".
@@ -126,7 +127,7 @@ func (c Config) checkPrefix() error {
 
 func (c Config) checkClient() error {
 	errs := []error{given("client_auth_method", c.ClientAuthMethod), c.checkSecret()}
-	if c.Exchanges && c.ClientAuthMethod == AuthBearer {
+	if len(c.Exchanges) > 0 && c.ClientAuthMethod == AuthBearer {
 		errs = append(errs, field.Errorf("client_auth_method",
 			"got bearer, which gets no tokens for upstreams (rules[].upstream_token)"))
 	}

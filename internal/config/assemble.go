@@ -3,7 +3,6 @@ package config
 import (
 	"slices"
 
-	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -15,24 +14,30 @@ func (c *Config) assemble() {
 		i := &c.Issuers[n]
 		i.share(c.exchangesAt(i.Discovery.Issuer))
 		i.Discovery.Intervals = c.JWKS
-		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers), i.Validation.Exchanges)
+		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers), len(i.Validation.Exchanges) > 0)
 		c.Authz.Issuers = append(c.Authz.Issuers, i.Authz)
 	}
 }
 
-// exchangesAt says whether a rule takes tokens of that issuer and wants others for them.
-func (c *Config) exchangesAt(issuer string) bool {
-	return slices.ContainsFunc(c.Authz.Rules, func(r authz.Rule) bool {
-		return r.UpstreamToken != nil && (len(r.Issuers) == 0 || slices.Contains(r.Issuers, issuer))
-	})
+// exchangesAt returns the grants of the rules that take tokens of that issuer and want
+// others for them.
+func (c *Config) exchangesAt(issuer string) []string {
+	var grants []string
+	for _, r := range c.Authz.Rules {
+		if r.UpstreamToken != nil && (len(r.Issuers) == 0 || slices.Contains(r.Issuers, issuer)) {
+			grants = append(grants, r.UpstreamToken.Grant)
+		}
+	}
+	slices.Sort(grants)
+	return slices.Compact(grants)
 }
 
 // share hands values from the room that has their key to those that have not.
-func (i *Issuer) share(exchanges bool) {
+func (i *Issuer) share(exchanges []string) {
 	d, v, a := &i.Discovery, &i.Validation, &i.Authz
 	introspects := v.Strategy != validation.StrategyJWT
-	authenticates := introspects || exchanges
-	v.Exchanges, d.WantToken = exchanges, exchanges
+	authenticates := introspects || len(exchanges) > 0
+	v.Exchanges, d.WantToken = exchanges, len(exchanges) > 0
 
 	d.RequestTimeout = v.RequestTimeout
 	d.NeedKeys = v.Strategy != validation.StrategyIntrospection || v.IntrospectionResponse == validation.ResponseJWT

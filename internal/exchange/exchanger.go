@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -255,14 +256,28 @@ func verdict(err error) guard.Verdict {
 // probe shows whether the endpoint is up, by a token that nobody was given: no client
 // can choose one that the endpoint chokes on, and none is issued for it.
 func (e *Exchanger) probe(ctx context.Context) guard.Verdict {
-	_, err := e.observed(ctx, NewTarget(Config{Grant: TokenExchange}), "probe"+rand.Text())
+	_, err := e.observed(ctx, e.probing(), "probe"+rand.Text())
 	return verdict(err)
+}
+
+// probing is what a probe asks for: by a grant of the rules, since a server may know no
+// other. Where all of them get tokens of our own, which a probe would be issued, it asks
+// by another one all the same, and that it is not taken says nothing.
+func (e *Exchanger) probing() *Target {
+	for _, grant := range []string{TokenExchange, OnBehalfOf} {
+		if slices.Contains(e.cfg.Exchanges, grant) {
+			return NewTarget(Config{Grant: grant})
+		}
+	}
+	t := NewTarget(Config{Grant: TokenExchange})
+	t.unwanted = true
+	return t
 }
 
 // Probe tries our credentials with a token that nobody was given, so that nothing is
 // issued. Its errors are those of [Exchanger.Token]; that the token is not taken is none.
 func (e *Exchanger) Probe(ctx context.Context) error {
-	_, err := e.guarded(ctx, NewTarget(Config{Grant: TokenExchange}), "probe"+rand.Text())
+	_, err := e.guarded(ctx, e.probing(), "probe"+rand.Text())
 	if errors.Is(err, ErrMisconfigured) || errors.Is(err, validation.ErrUnavailable) {
 		return err
 	}
@@ -308,6 +323,9 @@ func (e *Exchanger) call(ctx context.Context, t *Target, token string) (issued, 
 	got, err := open(t.Grant, resp, body, unread, e.now())
 	if resp.StatusCode == http.StatusUnauthorized {
 		e.auth.Rejected()
+	}
+	if t.unwanted && errors.Is(err, errGrant) {
+		return issued{}, fmt.Errorf("%w: the grant is none that a rule has", validation.ErrInactive)
 	}
 	if err == nil && t.ofClient() && got.value == scheme+token {
 		return issued{}, unavailable("token endpoint: answered with the very token that was to be exchanged")
