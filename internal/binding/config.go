@@ -69,11 +69,12 @@ func (c MTLS) Validate() error {
 func (c MTLS) Header() string { return strings.ToLower(c.ClientCertificateHeader) }
 
 // checkHeader wants a name that may be taken from every request: the header does not
-// go upstream. x-forwarded-client-cert holds no certificate of RFC 9440, and others
-// of the kind are Envoy's own.
+// go upstream, in no spelling of it with dashes and underscores. x-forwarded-client-cert
+// holds no certificate of RFC 9440, and others of the kind are Envoy's own.
 func checkHeader(name string) error {
+	name = strings.ReplaceAll(name, "_", "-")
 	for i := range len(name) {
-		if c := name[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+		if c := name[i]; !isAlphanumeric(c) && c != '-' {
 			return errors.New("want letters, digits, dashes and underscores only")
 		}
 	}
