@@ -3,6 +3,7 @@ package binding
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -35,6 +36,16 @@ func (c DPoP) Validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// CheckFiles reads the key of the nonces, and reports why it cannot be used as a
+// [*field.Error].
+func (c DPoP) CheckFiles() error {
+	if c.NonceKeyFile == "" {
+		return nil
+	}
+	_, err := newNonces(c.NonceKeyFile, slog.New(slog.DiscardHandler), time.Now)
+	return field.Under("nonce_key_file", err)
 }
 
 // parseOrigin reads scheme, host and port, and wants nothing after them.
