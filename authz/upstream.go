@@ -40,6 +40,7 @@ func (e *evaluation) getUpstreamToken(ctx context.Context) *refusal {
 		value, err = exchanger.Token(ctx, e.rule.upstream, e.bearer, e.token.Expiry)
 	}
 	e.upstream = value
+	e.walk.Conceal(e.rule.upstream.Header)
 	reason := Allowed
 	if err != nil {
 		reason = upstreamReasonOf(err)
