@@ -216,7 +216,7 @@ func (l *linter) checkTimeout(at *node, timeout time.Duration, unset bool) {
 	case timeout > longestTimeout:
 		l.add("BG011", Warning, at, what+", want at most 10 s")
 	case l.policy != nil && timeout < l.policy.Introspection:
-		l.add("BG011", Warning, at, fmt.Sprintf("%s, and introspection may take %s", what, l.policy.Introspection),
+		l.add("BG011", Warning, at, fmt.Sprintf("%s, and the authorization server may take %s", what, l.policy.Introspection),
 			fmt.Sprintf("Set the timeout to more than %s, or request_timeout of the issuer below %s.",
 				l.policy.Introspection, timeout))
 	case l.policy == nil && unset && timeout < time.Second:
@@ -265,6 +265,11 @@ func (l *linter) changed() []string {
 		all = append(all, "authorization")
 		if l.policy != nil && l.policy.DPoP {
 			all = append(all, "dpop")
+		}
+	}
+	if l.policy != nil {
+		for _, name := range l.policy.Removed {
+			all = append(all, spellings(dashed(name))...)
 		}
 	}
 	if l.policy != nil && l.policy.StreamUntilExpiry {

@@ -107,6 +107,20 @@ func TestTwins(t *testing.T) {
 	}
 }
 
+// TestRemovedHeaders may be taken away, or else a certificate that nobody has looked at
+// goes upstream.
+func TestRemovedHeaders(t *testing.T) {
+	p := service()
+	p.Removed = []string{"Client-Cert"}
+	var got []string
+	for _, f := range run(t, p, "testdata/BG021.good.yaml").Findings {
+		got = append(got, string(f.Code)+" "+f.What)
+	}
+	if want := "BG021 refused: client-cert, client_cert"; len(got) != 1 || got[0] != want {
+		t.Errorf("got %q, want %s", got, want)
+	}
+}
+
 // TestSeverityOfTwins holds to it that what opens a hole is an error.
 func TestSeverityOfTwins(t *testing.T) {
 	for _, name := range []string{

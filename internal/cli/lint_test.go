@@ -68,7 +68,7 @@ func TestLintKnowsBoundTokens(t *testing.T) {
 	for content, want := range map[string]lint.Policy{
 		"dpop: {}\n": {DPoP: true},
 		"mtls: {}\n": {PeerCertificate: true},
-		"mtls: {client_certificate_header: Client-Cert}\n": {RequestHeaders: []string{"client-cert"}},
+		"mtls: {client_certificate_header: Client-Cert}\n": {RequestHeaders: []string{"client-cert"}, Removed: []string{"client-cert"}},
 	} {
 		cfg, err := config.Parse("x.yaml", []byte(auth+content), func(string) (string, bool) { return "", false })
 		if err != nil {
@@ -76,8 +76,26 @@ func TestLintKnowsBoundTokens(t *testing.T) {
 		}
 		got := policyOf(cfg)
 		if got.DPoP != want.DPoP || got.PeerCertificate != want.PeerCertificate ||
-			!slices.Equal(got.RequestHeaders, want.RequestHeaders) {
+			!slices.Equal(got.RequestHeaders, want.RequestHeaders) || !slices.Equal(got.Removed, want.Removed) {
 			t.Errorf("%s: got %+v, want %+v", content, got, want)
+		}
+	}
+}
+
+// TestLintKnowsUpstreamTokens: where one is got, the client's must be taken away whatever
+// forward_token says, and the answer waits for the authorization server.
+func TestLintKnowsUpstreamTokens(t *testing.T) {
+	for more, forwarded := range map[string]bool{"": true, "upstream_token: {audience: [a]}": false, "upstream_token: {header: x-up}": false} {
+		cfg, err := config.Parse("x.yaml", []byte(`
+auth: {issuer: "https://a.example.com", audience: api, client_id: gate, client_secret: s3cret, request_timeout: 3s}
+forward_token: true
+rules: [{name: one, match: {paths: [/a]}, `+more+`}]
+`), func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := policyOf(cfg); got.ForwardToken != forwarded || (got.Introspection == 0) != forwarded {
+			t.Errorf("%q: got %+v, want forwarded %t", more, got, forwarded)
 		}
 	}
 }
