@@ -138,7 +138,7 @@ func (p *Policy) checkUpstreamHeader(name string) error {
 		return nil
 	}
 	if err := checkHeaderName(name); err != nil {
-		return field.Errorf(at, "got %q, which %w", name, err)
+		return field.Errorf(at, "got %q: %w", name, err)
 	}
 	for other := range p.cfg.Headers {
 		if dashed(other) == dashed(name) {
