@@ -250,7 +250,7 @@ seccompProfile:
 
 {{/* Matches what the configuration may change: Authorization, and the headers to the upstream in every mixture of - and _. */}}
 {{- define "bearergate.headerRegex" -}}
-{{- $names := list "authorization" "dpop" }}
+{{- $names := list "authorization" "dpop" "x-envoy-upstream-rq-timeout-ms" }}
 {{- range include "bearergate.headers" . | fromYamlArray }}
 {{- $names = append $names (replace "-" "[-_]" .) }}
 {{- end }}
