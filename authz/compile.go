@@ -43,7 +43,7 @@ func newPolicy(c Config) (*Policy, error) {
 	errs = append(errs, c.checkBindings(), p.addResources(names), p.addRules(), p.checkAmbiguousPaths())
 	errs = append(errs, p.writeDocuments())
 	if slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.StreamUntilExpiry }) {
-		p.injector.spare++
+		p.injector.spare, p.withholding.spare = 1, 1
 	}
 	p.index = newIndex(p.rules)
 	p.matchesHosts = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtHosts)
