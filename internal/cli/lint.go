@@ -130,6 +130,7 @@ func policyOf(cfg *config.Config) *lint.Policy {
 	}
 	for _, r := range cfg.Authz.Rules {
 		p.Rules = append(p.Rules, r.Name)
+		p.StreamUntilExpiry = p.StreamUntilExpiry || r.StreamUntilExpiry
 		p.MatchesPaths = p.MatchesPaths || strings.Contains(r.When, "request.path") ||
 			r.Match != nil && len(r.Match.Paths) > 0
 		p.RequestHeaders = append(p.RequestHeaders, headersRead(r.When)...)

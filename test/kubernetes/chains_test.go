@@ -158,6 +158,7 @@ func TestEnvoyFilter(t *testing.T) {
 	changes := regexp.MustCompile(rules.GetAllowExpression().GetRegex())
 	for name, want := range map[string]bool{
 		"authorization": true, "x-user": true, "x_user": true, "x-tenant": true, "x_tenant": true,
+		"x-envoy-upstream-rq-timeout-ms": true, "x-envoy-retry-on": false,
 		"x-auth-sub": false, "host": false, "x-user-id": false, ":path": false,
 	} {
 		if got := changes.MatchString(name); got != want || !rules.GetDisallowAll().GetValue() {

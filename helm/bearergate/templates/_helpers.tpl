@@ -250,7 +250,7 @@ seccompProfile:
 
 {{/* Matches what the configuration may change: Authorization, proofs and certificates, and the headers to the upstream, in every mixture of - and _. */}}
 {{- define "bearergate.headerRegex" -}}
-{{- $names := list "authorization" "dpop" }}
+{{- $names := list "authorization" "dpop" "x-envoy-upstream-rq-timeout-ms" }}
 {{- range concat (include "bearergate.headers" . | fromYamlArray) (include "bearergate.certificateHeader" . | fromYamlArray) }}
 {{- $names = append $names (replace "-" "[-_]" .) }}
 {{- end }}
