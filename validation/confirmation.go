@@ -35,6 +35,11 @@ func confirmationFromClaims(claims members) *Confirmation {
 			c.JKT = text
 		case "x5t#S256":
 			c.X5TS256 = text
+		case "kc-jkt-type":
+			// Keycloak says beside jkt how its key is proven. That is no binding of its own,
+			// unless it is another way than ours, such as Client-Attestation.
+			c.Unknown = c.Unknown || text != "DPoP" || members["jkt"] == nil
+			continue
 		default:
 			c.Unknown = true
 			continue

@@ -1,10 +1,10 @@
 // Package devissuer is a small real authorization server for the demo, for
 // tests and for examples: metadata (RFC 8414, OpenID Connect), rotating keys,
 // authorization code with PKCE, client credentials, token exchange (RFC 8693, and on
-// behalf of the user as Microsoft Entra has it), JWT and opaque tokens,
-// introspection (RFC 7662, signed too: RFC 9701) and revocation (RFC 7009). It
-// can delay, fail and lie on request, and must never serve anything that
-// matters.
+// behalf of the user as Microsoft Entra has it), JWT and opaque tokens, bound to a
+// key (RFC 9449) or a certificate (RFC 8705) too, introspection (RFC 7662, signed
+// too: RFC 9701) and revocation (RFC 7009). It can delay, fail and lie on request,
+// and must never serve anything that matters.
 package devissuer
 
 import (
@@ -61,8 +61,10 @@ type Issuer struct {
 	behaviours map[string]Behaviour
 	tokens     map[string]Behaviour // of introspection, by the beginning of the token
 	calls      map[string]int
-	targets    []string // of exchanged tokens; none: all
-	answers    Claims   // what is changed in answers of the token endpoint
+	targets    []string        // of exchanged tokens; none: all
+	answers    Claims          // what is changed in answers of the token endpoint
+	nonce      string          // that DPoP proofs must have; empty: none
+	proofs     map[string]bool // that were used
 }
 
 // New returns an issuer of that identifier with one key.
@@ -71,6 +73,7 @@ func New(url string, clients map[string]string) *Issuer {
 		url: url, clients: clients, mux: http.NewServeMux(),
 		opaque: map[string]Claims{}, revoked: map[string]bool{}, codes: map[string]grant{},
 		behaviours: map[string]Behaviour{}, tokens: map[string]Behaviour{}, calls: map[string]int{},
+		proofs: map[string]bool{},
 	}
 	i.mux.HandleFunc("GET "+PathOAuth, i.metadata)
 	i.mux.HandleFunc("GET "+PathOpenID, i.metadata)
@@ -186,7 +189,7 @@ func (i *Issuer) Opaque(prefix string, claims Claims) string {
 	token := prefix + rand.Text()
 	all := i.complete(claims)
 	if _, ok := all["token_type"]; !ok {
-		all["token_type"] = "Bearer"
+		all["token_type"] = tokenType(all)
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -253,6 +256,9 @@ func (i *Issuer) metadata(w http.ResponseWriter, _ *http.Request) {
 		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic", "client_secret_post", "none"},
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true,
+
+		"dpop_signing_alg_values_supported":          proofAlgorithms(),
+		"tls_client_certificate_bound_access_tokens": true,
 	})
 }
 

@@ -55,6 +55,11 @@ func send(t *testing.T, r *http.Request) answer {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	return read(t, resp)
+}
+
+func read(t *testing.T, resp *http.Response) answer {
+	t.Helper()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)

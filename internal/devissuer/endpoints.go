@@ -44,11 +44,15 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, map[string]string{"error": "unsupported_grant_type"})
 		return
 	}
+	if problem := i.bind(w, r, claims); problem != "" {
+		answer(w, http.StatusBadRequest, map[string]string{"error": problem})
+		return
+	}
 	token := i.JWT(claims)
 	if r.PostFormValue("format") == "opaque" {
 		token = i.Opaque("", claims)
 	}
-	i.answerToken(w, r, token)
+	i.answerToken(w, r, token, tokenType(claims))
 }
 
 // introspect answers for opaque tokens, and for its own JWTs.
@@ -88,6 +92,10 @@ func (i *Issuer) state(token string) Claims {
 	members := Claims{"active": true}
 	for name, value := range claims {
 		members[name] = value
+	}
+	// An opaque token has its type already, and a JWT needs none but where it is bound.
+	if kind := tokenType(claims); kind != "Bearer" && members["token_type"] == nil {
+		members["token_type"] = kind
 	}
 	return members
 }

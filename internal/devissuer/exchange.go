@@ -94,8 +94,8 @@ func (i *Issuer) subject(r *http.Request) (Claims, string) {
 }
 
 // answerToken answers with a token, as far as it was not asked to lie.
-func (i *Issuer) answerToken(w http.ResponseWriter, r *http.Request, token string) {
-	members := Claims{"access_token": token, "token_type": "Bearer", "expires_in": lifetime}
+func (i *Issuer) answerToken(w http.ResponseWriter, r *http.Request, token, kind string) {
+	members := Claims{"access_token": token, "token_type": kind, "expires_in": lifetime}
 	if r.PostFormValue("grant_type") == grantExchange {
 		members["issued_token_type"] = typeAccessToken
 	}

@@ -26,6 +26,7 @@ func TestDemo(t *testing.T) {
 401  an expired token
 403  a token without the scope
 200  a spoofed x-auth-sub, which does not get through
+200  an upstream that gets a token of its own in place of the client's
 `
 	if !strings.Contains(string(output), "allowed through Envoy after") || !strings.HasSuffix(string(output), want) {
 		t.Errorf("got\n%s\nwant\n%s", output, want)

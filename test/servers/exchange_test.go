@@ -20,7 +20,7 @@ func tryExchange(ctx context.Context, t *testing.T, s *Server) {
 	if s.Exchange == "" {
 		return
 	}
-	client := serveRules(t, s, "", fmt.Sprintf(`
+	client := serveWith(t, s, "", fmt.Sprintf(`
 rules:
   - {name: own, match: {paths: [/own]}, upstream_token: {audience: [%s]}}
   - {name: ours, match: {paths: [/ours]}, upstream_token: {grant: client_credentials}}

@@ -45,6 +45,7 @@ type Server struct {
 	Rotation      string            `json:"rotation"`          // how its keys change, for the log
 	User          User              `json:"user"`
 	Grants        []Grant           `json:"grants"`
+	Bound         []Grant           `json:"bound"` // whose tokens are bound to the client's key (DPoP)
 
 	name string
 	cmd  *exec.Cmd

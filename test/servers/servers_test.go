@@ -36,6 +36,7 @@ func TestServers(t *testing.T) {
 			tryTokens(ctx, t, s, client)
 			tryScope(ctx, t, s)
 			tryExchange(ctx, t, s)
+			tryBound(ctx, t, s)
 			tryRotation(ctx, t, s)
 			tryRestart(ctx, t, s, port, client)
 		})
@@ -95,11 +96,11 @@ const (
 // issuer.
 func serve(t *testing.T, s *Server, more string) authv3.AuthorizationClient {
 	t.Helper()
-	return serveRules(t, s, more, "")
+	return serveWith(t, s, more, "")
 }
 
-// serveRules has rules, too.
-func serveRules(t *testing.T, s *Server, more, rules string) authv3.AuthorizationClient {
+// serveWith adds sections too, and changes what the page says: old, new.
+func serveWith(t *testing.T, s *Server, more, sections string, changes ...string) authv3.AuthorizationClient {
 	t.Helper()
 	for name, value := range s.Environment {
 		t.Setenv(name, value)
@@ -112,7 +113,8 @@ func serveRules(t *testing.T, s *Server, more, rules string) authv3.Authorizatio
 		"jwks: {refresh_interval: " + rotated.String() + "}\n"
 	const loopback = "  insecure_http: true\n"
 	configuration = strings.Replace(configuration, loopback, loopback+patience+more, 1)
-	return harness.Serve(t, addresses+configuration+rules).Ready(t).Client(t)
+	configuration = strings.NewReplacer(changes...).Replace(configuration)
+	return harness.Serve(t, addresses+configuration+sections).Ready(t).Client(t)
 }
 
 func tryTokens(ctx context.Context, t *testing.T, s *Server, client authv3.AuthorizationClient) {

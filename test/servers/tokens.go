@@ -65,18 +65,9 @@ func (s *Server) get(ctx context.Context, g Grant) (*Session, error) {
 		Jar:           jar,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	form := url.Values{"grant_type": {g.Type}}
-	for name, value := range g.Parameters {
-		form.Set(name, value)
-	}
-	if g.Type == "authorization_code" {
-		code, err := session.authorize(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", g.Name, err)
-		}
-		form.Set("code", code)
-		form.Set("redirect_uri", s.RedirectURI)
-		form.Set("code_verifier", verifier)
+	form, err := session.form(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", g.Name, err)
 	}
 	answer, err := post(ctx, s.Token, g.Client, form)
 	if err != nil {
@@ -89,6 +80,25 @@ func (s *Server) get(ctx context.Context, g Grant) (*Session, error) {
 		}
 	}
 	return session, nil
+}
+
+// form is the request of the grant; a code is got for it first.
+func (s *Session) form(ctx context.Context) (url.Values, error) {
+	form := url.Values{"grant_type": {s.grant.Type}}
+	for name, value := range s.grant.Parameters {
+		form.Set(name, value)
+	}
+	if s.grant.Type != "authorization_code" {
+		return form, nil
+	}
+	code, err := s.authorize(ctx)
+	if err != nil {
+		return nil, err
+	}
+	form.Set("code", code)
+	form.Set("redirect_uri", s.server.RedirectURI)
+	form.Set("code_verifier", verifier)
+	return form, nil
 }
 
 // Introspect returns what the endpoint says to the resource server's client.
@@ -108,30 +118,46 @@ func (s *Server) Revoke(ctx context.Context, c Client, raw string) error {
 
 // post sends a form to an endpoint as a client.
 func post(ctx context.Context, endpoint string, c Client, form url.Values) (map[string]json.RawMessage, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	resp, err := send(ctx, endpoint, c, form, "")
 	if err != nil {
 		return nil, err
 	}
+	if resp.status != http.StatusOK {
+		return nil, fmt.Errorf("%s: got status %d %.500s, want 200", endpoint, resp.status, resp.body)
+	}
+	var answer map[string]json.RawMessage
+	_ = json.Unmarshal(resp.body, &answer) // a revocation has no body
+	return answer, nil
+}
+
+// response is what an endpoint answers.
+type response struct {
+	status int
+	body   []byte
+	nonce  string // of DPoP
+}
+
+// send posts a form as a client, with a DPoP proof unless that is empty.
+func send(ctx context.Context, endpoint string, c Client, form url.Values, proof string) (response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return response{}, err
+	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
+	if proof != "" {
+		req.Header.Set("DPoP", proof)
+	}
 	if c.ID != "" {
 		req.SetBasicAuth(c.ID, c.Secret)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return response{}, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: got status %d %.500s, want 200", endpoint, resp.StatusCode, body)
-	}
-	var answer map[string]json.RawMessage
-	_ = json.Unmarshal(body, &answer) // a revocation has no body
-	return answer, nil
+	return response{resp.StatusCode, body, resp.Header.Get("DPoP-Nonce")}, err
 }
 
 // authorize walks from the authorization endpoint through the login form to

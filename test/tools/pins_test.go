@@ -80,7 +80,7 @@ func TestOneGoImage(t *testing.T) {
 }
 
 func TestNodePackagesArePinned(t *testing.T) {
-	for _, file := range []string{"oidc-provider/package-lock.json", "mcp-clients/package-lock.json"} {
+	for _, file := range []string{"oidc-provider/package-lock.json", "mcp-clients/package-lock.json", "proofs/package-lock.json"} {
 		t.Run(file, func(t *testing.T) { checkLock(t, file) })
 	}
 }

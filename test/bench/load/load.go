@@ -164,7 +164,7 @@ func (c *Client) run(ctx context.Context, chooser func() func() (string, bool)) 
 	for i := range workers {
 		w := &worker{
 			conn: c.conns[i%len(c.conns)], choose: chooser(), answers: map[int]int64{},
-			writer: writer{shape: c.config.Shape, templates: map[int]template{}},
+			writer: writer{shape: c.config.Shape, templates: map[lengths]template{}},
 		}
 		workers[i] = w
 		wg.Go(func() { w.run(ctx) })
@@ -182,8 +182,9 @@ func (w *worker) run(ctx context.Context) {
 		if !ok {
 			return
 		}
+		proof := w.writer.prove(token)
 		begin := time.Now()
-		if err := w.send(calls, token, &answer); err != nil {
+		if err := w.send(calls, token, proof, &answer); err != nil {
 			w.failed++
 			w.err = err
 			w.writer.buffer = nil // gRPC may still hold it
@@ -192,8 +193,8 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-func (w *worker) send(ctx context.Context, token string, answer *[]byte) error {
-	request, err := w.writer.write(token)
+func (w *worker) send(ctx context.Context, token, proof string, answer *[]byte) error {
+	request, err := w.writer.write(token, proof)
 	if err != nil {
 		return err
 	}

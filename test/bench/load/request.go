@@ -26,6 +26,15 @@ type Shape struct {
 	Map bool
 	// Few leaves only what `allowed_headers` of the shipped chains lets through.
 	Few bool
+	// Proof makes the DPoP proof of a request for URL with a token, which is bound; nil:
+	// the tokens are bearer tokens.
+	Proof func(url, token string) string
+}
+
+// URL is the one of the requests, without their query.
+func (s Shape) URL() string {
+	path, _, _ := strings.Cut(s.path(), "?")
+	return "https://api.example.com" + path
 }
 
 // Headers are the twelve of a request by a browser's script behind a load
@@ -54,15 +63,15 @@ func (s Shape) path() string {
 	return s.Path
 }
 
-// message is the CheckRequest of a token.
-func (s Shape) message(token string) *authv3.CheckRequest {
+// message is the CheckRequest of a token and, where there is one, a proof.
+func (s Shape) message(token, proof string) *authv3.CheckRequest {
 	request := &authv3.AttributeContext_HttpRequest{
 		Id: "12091857364536", Method: "GET", Path: s.path(), Host: "api.example.com", Scheme: "https",
 		Protocol: "HTTP/1.1", Headers: map[string]string{},
 	}
 	raw := &corev3.HeaderMap{}
-	for _, h := range Headers(s.path(), token) {
-		if s.Few && h[0] != "authorization" && h[0] != "x-request-id" {
+	for _, h := range s.headers(token, proof) {
+		if s.Few && h[0] != "authorization" && h[0] != "dpop" && h[0] != "x-request-id" {
 			continue
 		}
 		request.Headers[h[0]] = h[1]
@@ -82,49 +91,77 @@ func (s Shape) message(token string) *authv3.CheckRequest {
 	}}
 }
 
+func (s Shape) headers(token, proof string) [][2]string {
+	headers := Headers(s.path(), token)
+	if s.Proof == nil {
+		return headers
+	}
+	for i, h := range headers {
+		if h[0] == "authorization" {
+			headers[i][1] = "DPoP " + token
+		}
+	}
+	return append(headers, [2]string{"dpop", proof})
+}
+
 func socket(address string, port uint32) *corev3.Address {
 	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
 		Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
 	}}}
 }
 
-// template is the encoded CheckRequest of any token of one length.
+// lengths are those of a token and of a proof, which is 0 for bearer tokens.
+type lengths struct{ token, proof int }
+
+// template is the encoded CheckRequest of any token and proof of these lengths.
 type template struct {
-	bytes []byte
-	at    int // where the token stands
+	bytes   []byte
+	at      int // where the token stands
+	proofAt int // where the proof stands
 }
 
-func (s Shape) template(length int) (template, error) {
-	mark := strings.Repeat("~", length)
-	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(s.message(mark))
+func (s Shape) template(of lengths) (template, error) {
+	token, proof := strings.Repeat("~", of.token), strings.Repeat("^", of.proof)
+	encoded, err := proto.MarshalOptions{Deterministic: true}.Marshal(s.message(token, proof))
 	if err != nil {
 		return template{}, err
 	}
-	at := strings.Index(string(encoded), mark)
-	if at < 0 || length == 0 {
-		return template{}, fmt.Errorf("a token of %d bytes has no place in the request", length)
+	// With the space before it: the length of something may look like a short mark.
+	t := template{encoded, strings.Index(string(encoded), " "+token) + 1, strings.Index(string(encoded), proof)}
+	if t.at == 0 || t.proofAt < 0 || of.token == 0 {
+		return template{}, fmt.Errorf("a token and a proof of %+v bytes have no place in the request", of)
 	}
-	return template{encoded, at}, nil
+	return t, nil
 }
 
 // writer makes requests for one worker, which has one under way at a time.
 type writer struct {
 	shape     Shape
-	templates map[int]template
+	templates map[lengths]template
 	buffer    []byte
 }
 
-func (w *writer) write(token string) ([]byte, error) {
-	t, ok := w.templates[len(token)]
+// prove makes the proof of the next request: what a client does, and not measured.
+func (w *writer) prove(token string) string {
+	if w.shape.Proof == nil {
+		return ""
+	}
+	return w.shape.Proof(w.shape.URL(), token)
+}
+
+func (w *writer) write(token, proof string) ([]byte, error) {
+	of := lengths{len(token), len(proof)}
+	t, ok := w.templates[of]
 	if !ok {
 		var err error
-		if t, err = w.shape.template(len(token)); err != nil {
+		if t, err = w.shape.template(of); err != nil {
 			return nil, err
 		}
-		w.templates[len(token)] = t
+		w.templates[of] = t
 	}
 	w.buffer = append(w.buffer[:0], t.bytes...)
 	copy(w.buffer[t.at:], token)
+	copy(w.buffer[t.proofAt:], proof)
 	return w.buffer, nil
 }
 

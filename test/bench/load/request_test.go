@@ -15,10 +15,17 @@ import (
 // What is sent must be what Envoy would send with that token, also after one of
 // another length.
 func TestRequestIsThatOfTheToken(t *testing.T) {
-	for name, shape := range map[string]Shape{"raw": {}, "map": {Map: true}, "few": {Few: true, Path: "/x"}} {
-		w := writer{shape: shape, templates: map[int]template{}}
+	proven := func(url, token string) string { return url + " " + token }
+	for name, shape := range map[string]Shape{
+		"raw": {}, "map": {Map: true}, "few": {Few: true, Path: "/x"}, "proven": {Proof: proven}, "few, proven": {Few: true, Proof: proven},
+	} {
+		w := writer{shape: shape, templates: map[lengths]template{}}
 		for _, token := range []string{"a", strings.Repeat("b", 782), "c", strings.Repeat("d", 782)} {
-			bytes, err := w.write(token)
+			proof := w.prove(token)
+			if (proof == "") != (shape.Proof == nil) {
+				t.Fatalf("%s: got the proof %q", name, proof)
+			}
+			bytes, err := w.write(token, proof)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -26,7 +33,7 @@ func TestRequestIsThatOfTheToken(t *testing.T) {
 			if err := proto.Unmarshal(bytes, &got); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(shape.message(token), &got, protocmp.Transform()); diff != "" {
+			if diff := cmp.Diff(shape.message(token, proof), &got, protocmp.Transform()); diff != "" {
 				t.Errorf("%s, token of %d bytes: %s", name, len(token), diff)
 			}
 		}

@@ -34,6 +34,7 @@ const (
 	ES256  = "ES256"
 	EdDSA  = "EdDSA"
 	Opaque = "opaque"
+	Bound  = "ES256, bound to a key" // DPoP
 )
 
 // Client and Secret are what introspection wants.
@@ -52,6 +53,7 @@ type Issuer struct {
 
 	keys   map[string]crypto.Signer
 	server *http.Server
+	bound  *bound
 }
 
 // Start serves an issuer on address; port 0 is a free one.
@@ -76,6 +78,7 @@ func Start(address string) (*Issuer, error) {
 		Issuer: devissuer.New("http://"+lis.Addr().String(), map[string]string{Client: Secret}),
 		keys:   map[string]crypto.Signer{RS256: rsaKey, ES256: ecKey, EdDSA: edKey},
 	}
+	i.bound = newBound()
 	i.server = &http.Server{Handler: i, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = i.server.Serve(lis) }()
 	return i, nil
@@ -120,8 +123,11 @@ func (i *Issuer) Mint(kind string, n int) ([]string, error) {
 		}
 		return tokens, nil
 	}
+	if kind == Bound {
+		return i.mintBound(n)
+	}
 	if i.keys[kind] == nil {
-		return nil, fmt.Errorf("got the kind %q, want %s, %s, %s or %s", kind, RS256, ES256, EdDSA, Opaque)
+		return nil, fmt.Errorf("got the kind %q, want %s, %s, %s, %s or %s", kind, RS256, ES256, EdDSA, Opaque, Bound)
 	}
 	workers := runtime.NumCPU()
 	errs := make([]error, workers)
@@ -129,7 +135,7 @@ func (i *Issuer) Mint(kind string, n int) ([]string, error) {
 	for w := range workers {
 		wg.Go(func() {
 			for j := w; j < n && errs[w] == nil; j += workers {
-				tokens[j], errs[w] = i.jwt(kind, j)
+				tokens[j], errs[w] = i.jwt(kind, typical(i.URL(), j))
 			}
 		})
 	}
@@ -150,8 +156,8 @@ func typical(issuer string, n int) devissuer.Claims {
 	}
 }
 
-func (i *Issuer) jwt(algorithm string, n int) (string, error) {
-	payload, err := json.Marshal(typical(i.URL(), n))
+func (i *Issuer) jwt(algorithm string, claims devissuer.Claims) (string, error) {
+	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}

@@ -100,6 +100,9 @@ func (b *bench) loaded(ctx context.Context, p program, s *server, r row, tokens 
 		Address: s.address, TLS: r.clientTLS(), Connections: r.connections, InFlight: r.inFlight,
 		Tokens: tokens, Choice: r.choice, Shape: r.shape,
 	}
+	if r.kind == mint.Bound {
+		config.Shape.Proof = b.issuer.Proof
+	}
 	if p.noop && r.choice == load.Once && r.special != memory {
 		config.Choice = load.Uniform // nothing is new to it, and it would be through in no time
 	}

@@ -111,6 +111,10 @@ func rows() []row {
 		jwt("decision-log", "a decision log of every allow", func(r *row) {
 			r.settings += "telemetry: {decision_log: {output: stderr, allows: 1}}\n"
 		}),
+		jwt("dpop", "1,000 warm JWTs, a fresh DPoP proof (ES256) each", func(r *row) {
+			r.kind = mint.Bound
+			r.settings += "dpop: {}\n"
+		}),
 		jwt("rules-100", "100 rules, the last one matches", func(r *row) { r.settings += rules(100) }),
 		jwt("rules-10000", "10,000 rules, the last one matches", func(r *row) { r.settings += rules(10_000) }),
 	}

@@ -34,6 +34,10 @@ serve "$issuer/.well-known/openid-configuration" \
  "admin": {"token_endpoint": "$origin/realms/master/protocol/openid-connect/token", "username": "admin", "password": "admin-password",
   "keys": "$origin/admin/realms/demo/components"},
  "user": {"username": "alice", "password": "alice-password"},
+ "bound": [
+  {"name": "authorization code, DPoP", "grant_type": "authorization_code", "client": {"client_id": "app-dpop", "client_secret": "app-secret"},
+   "parameters": {"scope": "openid"}},
+  {"name": "client credentials, DPoP", "grant_type": "client_credentials", "client": {"client_id": "app-dpop", "client_secret": "app-secret"}}],
  "grants": [
   {"name": "authorization code", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "openid email"}},

@@ -1,6 +1,6 @@
 // An oidc-provider with a login form: at+jwt access tokens for resources that
 // end in /jwt, opaque ones for the rest.
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 
@@ -24,10 +24,12 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
   jwks: { keys: [key] },
   // The default refuses addresses such as 127.0.0.1, where the logout tokens go to.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+  enabledJWA: { dPoPSigningAlgValues: ['ES256', 'RS256', 'PS256', 'Ed25519', 'EdDSA'] },
   scopes: ['openid', 'offline_access', 'read', 'write'],
   features: {
     devInteractions: { enabled: true },
     clientCredentials: { enabled: true },
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
     backchannelLogout: { enabled: true },
     introspection: { enabled: true, allowedPolicy: () => true },
     revocation: { enabled: true },

@@ -18,6 +18,13 @@ NODE_NO_WARNINGS=1 serve "$origin/.well-known/openid-configuration" node "$here/
  "require_token_type": true, "gate": {"client_id": "bearergate", "client_secret": "bearergate-secret"},
  "rotation": "a restart with another jwks",
  "user": {"username": "alice", "password": "alice-password"},
+ "bound": [
+  {"name": "authorization code, DPoP, JWT", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
+   "parameters": {"scope": "openid read", "resource": "$jwt"}},
+  {"name": "client credentials, DPoP, JWT", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"},
+   "parameters": {"scope": "read", "resource": "$jwt"}},
+  {"name": "client credentials, DPoP, opaque", "grant_type": "client_credentials", "client": {"client_id": "app", "client_secret": "app-secret"},
+   "parameters": {"scope": "read", "resource": "$opaque"}}],
  "grants": [
   {"name": "authorization code, JWT", "grant_type": "authorization_code", "client": {"client_id": "app", "client_secret": "app-secret"},
    "parameters": {"scope": "openid offline_access read", "prompt": "consent", "resource": "$jwt"}},
