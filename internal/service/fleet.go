@@ -145,12 +145,11 @@ func (f *fleet) open(c shared.Config) (*opened, error) {
 	return &opened{Store: store, config: &c, lag: l}, nil
 }
 
+// changed is the alarm; that the store is there again it says itself.
 func (f *fleet) changed(up bool) {
-	if up {
-		f.log.Info("the shared store answers")
-		return
+	if !up {
+		f.log.Error("the shared store is away: this replica decides by what it knows itself")
 	}
-	f.log.Error("the shared store is away: this replica decides by what it knows itself")
 }
 
 // follow has the set learn what other replicas revoke, until unfollow.
