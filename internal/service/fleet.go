@@ -126,10 +126,12 @@ func (f *fleet) useStore(cfg *config.Config) error {
 	}
 	f.set.SetKeep(keep)
 	f.store.Store(next)
-	if next != nil {
-		f.follow(next, keep)
-	}
 	before.close()
+	if next == nil {
+		f.set.CaughtUp(false) // nobody is left to say so, had the store not been read yet
+		return nil
+	}
+	f.follow(next, keep)
 	return nil
 }
 

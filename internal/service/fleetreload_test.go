@@ -1,0 +1,74 @@
+package service_test
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/internal/service"
+)
+
+// without is the end of a configuration of a replica that is alone.
+const without = "revocation: {keep: 1h}\n"
+
+// TestReloadWithoutTheStoreThatWasNotRead: who takes a store away that never came is not
+// left to wait for it.
+func TestReloadWithoutTheStoreThatWasNotRead(t *testing.T) {
+	as, store := newIssuer(t), startRedis(t)
+	store.stop()
+	svc := service.New(slog.New(slog.DiscardHandler), metrics.New("test", ""))
+	t.Cleanup(svc.Close)
+	if err := svc.Apply(configuration(t, as.URL(), sharing(t, store))); err != nil {
+		t.Fatal(err)
+	}
+	if svc.Ready() == nil {
+		t.Fatal("got ready, want to wait for the store")
+	}
+	if err := svc.Apply(configuration(t, as.URL(), without)); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, 10*time.Second, "it is ready", func() bool { return svc.Ready() == nil })
+	if got := reason(t, svc, as.JWT(claims{"sub": "alice", "aud": "api"})); got != "allowed" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestRevocationsGoToANewStore: what a replica knows it tells to whoever shares the store
+// that it is given, or that takes the place of another.
+func TestRevocationsGoToANewStore(t *testing.T) {
+	as := newIssuer(t)
+	svc := newService(t, configuration(t, as.URL(), without))
+	token := as.JWT(claims{"sub": "alice", "aud": "api", "iat": time.Now().Add(-time.Minute).Unix()})
+	revokeSub(t, svc, as.URL(), "alice")
+	for range 2 {
+		more := sharing(t, startRedis(t))
+		if err := svc.Apply(configuration(t, as.URL(), more)); err != nil {
+			t.Fatal(err)
+		}
+		ready(t, svc)
+		other := newService(t, configuration(t, as.URL(), more))
+		soon(t, 5*time.Second, "the other one knows", func() bool { return reason(t, other, token) == "revoked" })
+	}
+}
+
+// TestFirstSightSurvivesAReload: a token without iat is as old as it was, whatever else
+// of its issuer has changed.
+func TestFirstSightSurvivesAReload(t *testing.T) {
+	as := newIssuer(t)
+	svc := newService(t, configuration(t, as.URL(), without))
+	token := as.JWT(claims{"sub": "alice", "aud": "api", "iat": nil})
+	if got := reason(t, svc, token); got != "allowed" {
+		t.Fatalf("got %s", got)
+	}
+	revokeSub(t, svc, as.URL(), "alice")
+	time.Sleep(5 * time.Millisecond)
+	keys := "client_id: gate, client_secret: s3cret, jwks_uri: '" + as.URL() + "/jwks'"
+	if err := svc.Apply(configurationOf(t, as.URL(), keys, without)); err != nil {
+		t.Fatal(err)
+	}
+	svc.Settle(t.Context(), 10*time.Second)
+	if got := reason(t, svc, token); got != "revoked" {
+		t.Errorf("got %s", got)
+	}
+}
