@@ -263,6 +263,10 @@ func (s *Store) Follow(ctx context.Context, f Follower) {
 	s.log.follow(true)
 	defer s.log.follow(false)
 	w := &follower{Follower: f, s: s, under: s.keys.Value()}
+	for range w.snapshot() { // known from before there was this store, and maybe not to it
+		w.compare = true
+		break
+	}
 	timer := time.AfterFunc(patience, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
