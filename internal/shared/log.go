@@ -235,7 +235,8 @@ func (p position) time() time.Time { return time.UnixMilli(int64(p.ms)) } //noli
 // follower is a Follower at work.
 type follower struct {
 	Follower
-	s *Store
+	s     *Store
+	began time.Time // by our clock: what was written before was not under way to us
 
 	mu      sync.Mutex // of what follows, and of calls of the Follower
 	told    bool       // that it is caught up
@@ -262,7 +263,7 @@ func (s *Store) Follow(ctx context.Context, f Follower) {
 	defer context.AfterFunc(s.ctx, cancel)()
 	s.log.follow(true)
 	defer s.log.follow(false)
-	w := &follower{Follower: f, s: s, under: s.keys.Value()}
+	w := &follower{Follower: f, s: s, began: s.o.Now(), under: s.keys.Value()}
 	for range w.snapshot() { // known from before there was this store, and maybe not to it
 		w.compare = true
 		break
@@ -446,9 +447,9 @@ func (w *follower) took(e valkey.XRangeEntry, heard func(*key, []byte)) error {
 		defer w.mu.Unlock()
 		w.Took(entry, at.time())
 		w.s.o.Events.End(ctx, Event{Operation: Sync, Result: Success})
-		if !own && w.told && heard == nil && w.s.o.Lag != nil {
-			now := w.s.o.Now().Add(time.Duration(w.s.ahead.Load()))
-			w.s.o.Lag(max(0, now.Sub(at.time())))
+		written := at.time().Add(-time.Duration(w.s.ahead.Load())) // by our clock
+		if !own && w.told && heard == nil && w.s.o.Lag != nil && !written.Before(w.began) {
+			w.s.o.Lag(max(0, w.s.o.Now().Sub(written)))
 		}
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,6 +174,26 @@ func TestStartWithoutAStore(t *testing.T) {
 	within(t, 5*time.Second, "written", func() bool { return f.following().has("while it was away") })
 	// What the replica before it knew was lost with it only if it, too, is gone.
 	within(t, 5*time.Second, "written back", func() bool { return r.has("before") })
+}
+
+// TestOldEntriesHaveNoLag: what was written before a replica began was not under way to
+// it, however late it is read.
+func TestOldEntriesHaveNoLag(t *testing.T) {
+	redis := startRedis(t)
+	f := newFleet(t, redis.address)
+	f.following().revoke("old")
+	_ = redis.command.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(time.Second)
+	var told events
+	r := f.follow(f.open(watched(&told)))
+	within(t, 7*time.Second, "told", func() bool { return len(r.caughtUp()) == 1 })
+	_ = redis.command.Process.Signal(syscall.SIGCONT)
+	within(t, 10*time.Second, "told again", func() bool { return slices.Equal(r.caughtUp(), []bool{false, true}) && r.has("old") })
+	told.mu.Lock()
+	defer told.mu.Unlock()
+	if len(told.lags) > 0 {
+		t.Errorf("got lags %v of an entry from before", told.lags)
+	}
 }
 
 func TestRestartAndFlush(t *testing.T) {
