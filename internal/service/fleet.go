@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,9 @@ type fleet struct {
 	store atomic.Pointer[opened] // nil: this replica is alone
 
 	units atomic.Pointer[[]*unit] // in use
+	// counted are the issuers whose revocations are told of: other replicas may have
+	// others, which are no labels of ours.
+	counted atomic.Pointer[[]string]
 	// receiver takes events and logout tokens; nil: none are taken.
 	receiver atomic.Pointer[receiving]
 }
@@ -76,10 +80,29 @@ type receiving struct {
 // token is judged before what others have revoked was read.
 func newFleet(cfg *config.Config, log *slog.Logger, told Observers, now func() time.Time) *fleet {
 	f := &fleet{log: log, told: told, now: now}
+	f.count(cfg)
 	f.set = revocation.NewSet(revocation.Options{
-		Keep: keepOf(cfg), Shared: f, Waits: cfg.Shared != nil, Log: log, Events: told.Revocations, Now: now,
+		Keep: keepOf(cfg), Shared: f, Waits: cfg.Shared != nil, Log: log, Events: f.ofOurs(told.Revocations), Now: now,
 	})
 	return f
+}
+
+// count has the revocations of the issuers of cfg be told of.
+func (f *fleet) count(cfg *config.Config) {
+	names := make([]string, len(cfg.Issuers))
+	for n, i := range cfg.Issuers {
+		names[n] = i.Discovery.Issuer
+	}
+	f.counted.Store(&names)
+}
+
+// ofOurs is told of what concerns configured issuers.
+func (f *fleet) ofOurs(told revocation.Observer) revocation.Observer {
+	return revocation.Observer{Started: told.Started, Ended: func(ctx context.Context, e revocation.Event) {
+		if e.Issuer == "" || slices.Contains(*f.counted.Load(), e.Issuer) {
+			told.End(ctx, e)
+		}
+	}}
 }
 
 func keepOf(cfg *config.Config) time.Duration {
@@ -110,6 +133,7 @@ func (f *fleet) shared() validation.Shared {
 func (f *fleet) useStore(cfg *config.Config) error {
 	before, keep := f.store.Load(), keepOf(cfg)
 	if before == nil && cfg.Shared == nil || before != nil && reflect.DeepEqual(before.config, cfg.Shared) {
+		f.count(cfg)
 		f.set.SetKeep(keep)
 		if before != nil && before.keep != keep {
 			before.unfollow()
@@ -124,6 +148,7 @@ func (f *fleet) useStore(cfg *config.Config) error {
 			return err
 		}
 	}
+	f.count(cfg)
 	f.set.SetKeep(keep)
 	f.store.Store(next)
 	before.close()

@@ -2,6 +2,9 @@ package service_test
 
 import (
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,5 +73,32 @@ func TestFirstSightSurvivesAReload(t *testing.T) {
 	svc.Settle(t.Context(), 10*time.Second)
 	if got := reason(t, svc, token); got != "revoked" {
 		t.Errorf("got %s", got)
+	}
+}
+
+// TestRevocationsOfOtherIssuersLeaveNoSeries: replicas whose configurations differ share
+// what is revoked, and not the labels of their metrics.
+func TestRevocationsOfOtherIssuersLeaveNoSeries(t *testing.T) {
+	here, there := newIssuer(t), newIssuer(t)
+	more := sharing(t, startRedis(t))
+	other := newService(t, configuration(t, there.URL(), more))
+	ready(t, other)
+	revokeSub(t, other, there.URL(), "alice")
+
+	counted := metrics.New("test", "")
+	svc := service.New(slog.New(slog.DiscardHandler), counted)
+	t.Cleanup(svc.Close)
+	if err := svc.Apply(configuration(t, here.URL(), more)); err != nil {
+		t.Fatal(err)
+	}
+	ready(t, svc)
+	revokeSub(t, svc, here.URL(), "bob")
+	revokeSub(t, other, there.URL(), "carol")
+	soon(t, 5*time.Second, "all three are known", func() bool { return svc.Fleet().Entries == 3 })
+	page := httptest.NewRecorder()
+	counted.Handler(svc).ServeHTTP(page, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if got := page.Body.String(); strings.Contains(got, there.URL()) ||
+		!strings.Contains(got, `bearergate_revocations_total{issuer="`+here.URL()+`",source="admin"} 1`) {
+		t.Errorf("got series of an issuer that is not configured, or none of one that is: %s", got)
 	}
 }
