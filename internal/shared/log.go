@@ -323,6 +323,7 @@ func (w *follower) session(ctx context.Context) error {
 	}
 	defer l.close()
 	w.link = l
+	_ = w.s.compareClocks(l) // where it cannot be now, a probe does it soon
 	if _, err := w.checkAnchor(ctx, w.last); err != nil {
 		return err
 	}

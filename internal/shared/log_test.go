@@ -322,3 +322,32 @@ func firstLine(s string) string {
 	}
 	return s
 }
+
+// TestClockOfTheStoreAtTheStart: what others have revoked is read whole before a replica
+// decides, whatever the clock of the store is.
+func TestClockOfTheStoreAtTheStart(t *testing.T) {
+	f := newFleet(t, startRedis(t).address)
+	f.following().revoke("known")
+	for range 5 {
+		s := f.open(func(_ *shared.Config, o *shared.Options) {
+			o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+		})
+		knew := make(chan bool, 1)
+		var entries []string
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.Follow(ctx, shared.Follower{
+				Took:     func(entry []byte, _ time.Time) { entries = append(entries, string(entry)) },
+				CaughtUp: func(bool) { knew <- slices.Contains(entries, "known") },
+				Keep:     time.Hour,
+			})
+		}()
+		if !<-knew {
+			t.Error("caught up without an entry that is to be kept")
+		}
+		cancel()
+		<-done
+	}
+}
