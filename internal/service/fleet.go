@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"reflect"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,9 @@ type fleet struct {
 	now   func() time.Time
 	set   *revocation.Set
 	store atomic.Pointer[opened] // nil: this replica is alone
+
+	closing chan struct{}
+	retired sync.WaitGroup // stores that were replaced
 
 	units atomic.Pointer[[]*unit] // in use
 	// counted are the issuers whose revocations are told of: other replicas may have
@@ -79,7 +83,7 @@ type receiving struct {
 // newFleet returns what a service has that begins with cfg: where there is a store, no
 // token is judged before what others have revoked was read.
 func newFleet(cfg *config.Config, log *slog.Logger, told Observers, now func() time.Time) *fleet {
-	f := &fleet{log: log, told: told, now: now}
+	f := &fleet{log: log, told: told, now: now, closing: make(chan struct{})}
 	f.count(cfg)
 	f.set = revocation.NewSet(revocation.Options{
 		Keep: keepOf(cfg), Shared: f, Waits: cfg.Shared != nil, Log: log, Events: f.ofOurs(told.Revocations), Now: now,
@@ -148,10 +152,13 @@ func (f *fleet) useStore(cfg *config.Config) error {
 			return err
 		}
 	}
+	if before != nil && next != nil {
+		next.await(before)
+	}
 	f.count(cfg)
 	f.set.SetKeep(keep)
 	f.store.Store(next)
-	before.close()
+	f.retire(before)
 	if next == nil {
 		f.set.CaughtUp(false) // nobody is left to say so, had the store not been read yet
 		return nil
@@ -198,6 +205,36 @@ func each(all iter.Seq[[]byte], yield func([]byte) bool) {
 			return
 		}
 	}
+}
+
+const (
+	// storeWait is how long a store that takes the place of another may take to answer:
+	// without it requests that need one would be refused meanwhile.
+	storeWait = time.Second
+	// storeGrace is for how long the one before still answers those who asked it.
+	storeGrace = time.Second
+)
+
+// await returns when the store answers, if the one before does.
+func (s *opened) await(before *opened) {
+	for end := time.Now().Add(storeWait); before.Up() && !s.Up() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// retire closes a store that no new request asks, once those under way are through.
+func (f *fleet) retire(s *opened) {
+	if s == nil {
+		return
+	}
+	s.unfollow()
+	f.retired.Go(func() {
+		select {
+		case <-time.After(storeGrace):
+		case <-f.closing:
+		}
+		s.Close()
+	})
 }
 
 func (s *opened) unfollow() {
@@ -264,6 +301,8 @@ func (r *receiving) close() {
 
 func (f *fleet) close() {
 	f.useReceiver(nil)
+	close(f.closing)
+	f.retired.Wait()
 	f.store.Swap(nil).close()
 }
 

@@ -1,13 +1,16 @@
 package service_test
 
 import (
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/bearergate/bearergate/internal/devissuer"
 	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/service"
 )
@@ -101,4 +104,41 @@ func TestRevocationsOfOtherIssuersLeaveNoSeries(t *testing.T) {
 		!strings.Contains(got, `bearergate_revocations_total{issuer="`+here.URL()+`",source="admin"} 1`) {
 		t.Errorf("got series of an issuer that is not configured, or none of one that is: %s", got)
 	}
+}
+
+// TestReloadOfTheStoreUnderLoad: while one store takes the place of another, both answer,
+// and nobody who needs one is refused.
+func TestReloadOfTheStoreUnderLoad(t *testing.T) {
+	as := newIssuer(t)
+	more := "dpop: {}\n" + sharing(t, startRedis(t))
+	svc := newService(t, configuration(t, as.URL(), more))
+	ready(t, svc)
+	prover := devissuer.NewProver()
+	token := as.JWT(claims{"aud": "api", "cnf": claims{"jkt": prover.Thumbprint()}})
+	var work sync.WaitGroup
+	done := make(chan struct{})
+	for range 4 {
+		work.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				proof := prover.Proof("GET", "https://api.example.com/orders/1", token, nil)
+				if got, _ := answered(t, svc, prove(token, proof)); got != "allowed" {
+					t.Errorf("got %s", got)
+				}
+			}
+		})
+	}
+	for n := range 5 {
+		other := strings.Replace(more, "timeout: 2s", fmt.Sprintf("timeout: %dms", 1900+n), 1)
+		if err := svc.Apply(configuration(t, as.URL(), other)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	close(done)
+	work.Wait()
 }
