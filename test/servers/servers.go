@@ -40,7 +40,7 @@ type Server struct {
 	Environment   map[string]string `json:"environment"`     // of docs/authorization-servers/NAME.yaml
 	Gate          Client            `json:"gate"`            // the resource server's, which introspects
 	RequireType   bool              `json:"require_token_type"`
-	Exchange      string            `json:"exchange_audience"` // for whom the resource server may have tokens; empty: nobody
+	Exchange      string            `json:"exchange_audience"` // for whom it may have tokens; empty: nobody
 	Admin         Admin             `json:"admin"`             // where keys can be changed while it runs
 	Rotation      string            `json:"rotation"`          // how its keys change, for the log
 	User          User              `json:"user"`
