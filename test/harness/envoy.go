@@ -103,8 +103,8 @@ func (u *Upstream) Take() []*http.Request {
 	return seen
 }
 
-// FleetGateway starts Envoy in front of several replicas, which it asks in turn.
-func FleetGateway(t testing.TB, replicas []string, upstream string) *Envoy {
+// FleetGateway is [Gateway] in front of several replicas, which it asks in turn.
+func FleetGateway(t testing.TB, replicas []string, upstream string, changes ...string) *Envoy {
 	t.Helper()
 	endpoint := func(address string) string {
 		host, port, err := net.SplitHostPort(address)
@@ -120,5 +120,5 @@ func FleetGateway(t testing.TB, replicas []string, upstream string) *Envoy {
 		}
 		all.WriteString(endpoint(address))
 	}
-	return Gateway(t, replicas[0], upstream, endpoint(replicas[0]), all.String())
+	return Gateway(t, replicas[0], upstream, append(changes, endpoint(replicas[0]), all.String())...)
 }
