@@ -3,8 +3,6 @@ package config
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
-	"os"
 
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/field"
@@ -70,24 +68,9 @@ func (c *Config) checkFleetFiles() error {
 			errs = append(errs, field.Errorf("revocation.receiver_tls.cert_file", "%w", err))
 		}
 	}
-	for n, t := range c.Revocation.Events {
-		at := fmt.Sprintf("revocation.events[%d].", n)
-		errs = append(errs, checkTokenFile(at+"push_token_file", t.PushTokenFile),
-			checkTokenFile(at+"poll_token_file", t.PollTokenFile))
+	if c.Revocation.Validate(c.RevocationIssuers()) == nil {
+		_, err := revocation.NewReceiver(*c.Revocation, revocation.ReceiverOptions{Issuers: c.RevocationIssuers()})
+		errs = append(errs, field.Under("revocation", err))
 	}
 	return errors.Join(errs...)
-}
-
-func checkTokenFile(path, file string) error {
-	if file == "" {
-		return nil
-	}
-	content, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-	if err == nil && len(content) == 0 {
-		err = fmt.Errorf("%s: is empty", file)
-	}
-	if err != nil {
-		return field.Errorf(path, "%w", err)
-	}
-	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/shared"
 	"github.com/bearergate/bearergate/validation"
@@ -26,6 +27,7 @@ type fleet struct {
 	set   *revocation.Set
 	store atomic.Pointer[opened] // nil: this replica is alone
 
+	units atomic.Pointer[[]*unit] // in use
 	// receiver takes events and logout tokens; nil: none are taken.
 	receiver atomic.Pointer[receiving]
 }
@@ -168,7 +170,7 @@ func (s *opened) close() {
 
 // newReceiver returns what takes events and logout tokens as cfg says: the one that
 // runs, if that is the same; nil: none are taken.
-func (f *fleet) newReceiver(cfg *config.Config, keys func(issuer string) revocation.Keys) (*receiving, error) {
+func (f *fleet) newReceiver(cfg *config.Config) (*receiving, error) {
 	c, issuers := cfg.Revocation, cfg.RevocationIssuers()
 	if c == nil || len(c.Events) == 0 && len(c.BackchannelLogout) == 0 {
 		return nil, nil //nolint:nilnil // nobody sends anything
@@ -177,11 +179,14 @@ func (f *fleet) newReceiver(cfg *config.Config, keys func(issuer string) revocat
 		return r, nil
 	}
 	r, err := revocation.NewReceiver(*c, revocation.ReceiverOptions{
-		Set: f.set, Issuers: issuers, Keys: keys, Log: f.log, Events: f.told.Revocations, Keeps: f.told.Discovery,
+		Set: f.set, Issuers: issuers, Keys: f.keysOf, Log: f.log, Events: f.told.Revocations, Fetches: f.told.Discovery,
 		Now: f.now, Transport: f.told.Transport,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if before := f.receiver.Load(); before != nil {
+		r.Inherit(before.Receiver)
 	}
 	return &receiving{Receiver: r, config: c, issuers: issuers}, nil
 }
@@ -269,12 +274,15 @@ func (s *Service) unitOf(issuer string) *unit {
 	return nil
 }
 
-// keysOf returns the keys of an issuer; nil: there are none yet.
-func (s *Service) keysOf(issuer string) revocation.Keys {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if u := s.unitOf(issuer); u != nil {
-		return u.server
+// keysOf returns the keys of an issuer; nil: there are none yet. It takes no lock, since
+// who holds one may wait for the caller.
+func (f *fleet) keysOf(issuer string) revocation.Keys {
+	if all := f.units.Load(); all != nil {
+		for _, u := range *all {
+			if u.discovery.Issuer == issuer {
+				return u.server
+			}
+		}
 	}
 	return nil
 }
@@ -316,6 +324,19 @@ func (s *Service) Fleet() FleetState {
 		state.Store = &StoreState{Addresses: o.config.Address, Up: o.Up(), Lag: time.Duration(o.lag.Load())}
 	}
 	return state
+}
+
+// Shares returns what of that is measured.
+func (s *Service) Shares() metrics.Fleet {
+	state := s.Fleet()
+	told := metrics.Fleet{Revokes: state.On, Revocations: state.Entries, Streams: map[string]time.Duration{}}
+	for _, stream := range state.Streams {
+		told.Streams[stream.Transmitter] = time.Since(stream.Alive)
+	}
+	if state.Store != nil {
+		told.Store, told.Up, told.Lag = true, state.Store.Up, state.Store.Lag
+	}
+	return told
 }
 
 // Receiver takes the events and logout tokens that are sent.

@@ -55,6 +55,7 @@ type Service struct {
 func New(log *slog.Logger, m *metrics.Metrics, also ...Observers) *Service {
 	told := together(append(also, Observers{
 		Checks: m.Checks(), Discovery: m.Discovery(), Validation: m.Validation(), Proofs: m.Proof,
+		Revocations: m.Revocations(), Shared: m.Shared(),
 	}))
 	return &Service{
 		log: log, metrics: m, told: told, checks: envoy.NewServer(told.Checks, log),
@@ -128,7 +129,9 @@ func (s *Service) build(cfg *config.Config) (*candidate, error) {
 		c.policy, err = s.policy(cfg, units)
 	}
 	if err == nil {
-		c.takes, err = s.fleet.newReceiver(cfg, s.keysOf)
+		if c.takes, err = s.fleet.newReceiver(cfg); err != nil {
+			err = fmt.Errorf("revocation: %w", err)
+		}
 	}
 	if err != nil {
 		stopAll(c.fresh)
@@ -146,6 +149,7 @@ func (s *Service) use(c *candidate) {
 		u.resize(c.cfg.Issuers[i].Validation.Cache)
 	}
 	s.useProofs(c.proofs)
+	s.fleet.units.Store(&c.units)
 	s.fleet.useReceiver(c.takes)
 	s.checks.Use(c.policy)
 	s.inUse, s.since = c.cfg, time.Now()
