@@ -37,9 +37,10 @@ type FleetOptions struct {
 	Store    *Redis // nil: each for itself
 	Through  string // the address that leads to the store, instead of a link for each
 	Release  bool   // without the race detector
+	Files    map[string]string
 	// Config is that of each, in which $GRPC, $ADMIN and $RECEIVER are replaced by its
 	// addresses, $STORE by the URL of the store, and $FILES by a folder with the files
-	// key and admin, and what the test put there.
+	// key and admin, and those of Files.
 	Config string
 }
 
@@ -49,6 +50,9 @@ func StartFleet(t testing.TB, o FleetOptions) *Fleet {
 	f := &Fleet{Store: o.Store, files: t.TempDir()}
 	f.Put(t, "key", "a key of the store that is longer than 32 bytes")
 	f.Put(t, "admin", AdminToken)
+	for name, content := range o.Files {
+		f.Put(t, name, content)
+	}
 	for range o.Replicas {
 		f.Replicas = append(f.Replicas, f.add(t, o))
 	}
