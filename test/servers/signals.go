@@ -114,8 +114,8 @@ func (s *Server) user(ctx context.Context) (string, error) {
 	return s.Signals.Realm + "/users/" + users[0].ID, nil
 }
 
-// EndSessions ends all sessions of the user, as an administrator.
-func (s *Server) EndSessions(ctx context.Context) error {
+// LogOutEverywhere ends all sessions of the user, as an administrator.
+func (s *Server) LogOutEverywhere(ctx context.Context) error {
 	user, err := s.user(ctx)
 	if err != nil {
 		return err
@@ -123,8 +123,8 @@ func (s *Server) EndSessions(ctx context.Context) error {
 	return s.manage(ctx, http.MethodPost, user+"/logout", nil, nil)
 }
 
-// EndSession ends one session, as an administrator.
-func (s *Server) EndSession(ctx context.Context, sid string) error {
+// LogOutOf ends one session, as an administrator.
+func (s *Server) LogOutOf(ctx context.Context, sid string) error {
 	return s.manage(ctx, http.MethodDelete, s.Signals.Realm+"/sessions/"+url.PathEscape(sid), nil, nil)
 }
 

@@ -112,7 +112,7 @@ func (g *gate) tryEvents(ctx context.Context, t *testing.T) {
 		do   func(*Session) error
 	}{
 		{"the user logs out", func(session *Session) error { return session.logOut(ctx) }},
-		{"an administrator ends all sessions", func(*Session) error { return g.server.EndSessions(ctx) }},
+		{"an administrator ends all sessions", func(*Session) error { return g.server.LogOutEverywhere(ctx) }},
 		{"the password is reset", func(*Session) error { return g.server.ResetPassword(ctx) }},
 	} {
 		session, token := g.logIn(ctx, t)
@@ -162,9 +162,9 @@ func tryLogout(ctx context.Context, t *testing.T, s *Server) {
 		do   func(session *Session, token string) error
 	}{
 		{"the user logs out", func(session *Session, _ string) error { return session.logOut(ctx) }},
-		{"an administrator ends all sessions", func(*Session, string) error { return s.EndSessions(ctx) }},
+		{"an administrator ends all sessions", func(*Session, string) error { return s.LogOutEverywhere(ctx) }},
 		{"an administrator ends the session", func(_ *Session, token string) error {
-			return s.EndSession(ctx, sidOf(t, token))
+			return s.LogOutOf(ctx, sidOf(t, token))
 		}},
 	} {
 		session, token := g.logIn(ctx, t)
