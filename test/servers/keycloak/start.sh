@@ -21,6 +21,7 @@ sed "s|LOGOUT_LISTENER|http://127.0.0.1:$((port + 1))|; s|RECEIVER|http://$recei
 export KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin-password
 serve "$issuer/.well-known/openid-configuration" \
   "$home/bin/kc.sh" start-dev --db=dev-mem --import-realm --features=ssf --spi-ssf-transmitter--default--allow-insecure-push-targets=true \
+  --spi-ssf-transmitter--default--outbox-drainer-interval=1s \
   --http-host=127.0.0.1 --http-port="$port" --log-level=warn <<EOF
 {"server": "Keycloak $version", "issuer": "$issuer", "public": {"$origin": "https://keycloak.example.com"},
  "authorization_endpoint": "$issuer/protocol/openid-connect/auth",
