@@ -77,5 +77,4 @@ bench-compare: ## compare time and allocations of each stage with those of anoth
 .PHONY: tools
 tools: # what the tests need, each fetched once into .cache
 	@test/tools/envoy.sh >/dev/null
-	@test/tools/redis.sh >/dev/null
 	@test/tools/oidc-provider.sh >/dev/null
