@@ -157,7 +157,7 @@ func content(t *testing.T, file string) string {
 	case ".key":
 		return key
 	}
-	return "a secret\n"
+	return "a-secret-of-at-least-thirty-two-bytes\n"
 }
 
 // keyOfTests signs every certificate here: one pair, whichever file asks.
