@@ -15,6 +15,7 @@ func (c *Config) assemble() {
 		i := &c.Issuers[n]
 		i.share(c.exchangesAt(i.Discovery.Issuer))
 		i.Discovery.Intervals = c.JWKS
+		i.Discovery.WantKeys = !i.Discovery.NeedKeys && c.takesLogoutTokens(i.Discovery.Issuer)
 		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers), i.Validation.Exchanges)
 		c.Authz.Issuers = append(c.Authz.Issuers, i.Authz)
 	}
@@ -27,17 +28,25 @@ func (c *Config) exchangesAt(issuer string) bool {
 	})
 }
 
+// takesLogoutTokens says whether logout tokens of that issuer have to be verified.
+func (c *Config) takesLogoutTokens(issuer string) bool {
+	return c.Revocation != nil && slices.Contains(c.Revocation.BackchannelLogout, issuer)
+}
+
 // share hands values from the room that has their key to those that have not.
 func (i *Issuer) share(exchanges bool) {
 	d, v, a := &i.Discovery, &i.Validation, &i.Authz
 	introspects := v.Strategy != validation.StrategyJWT
-	authenticates := introspects || exchanges
-	v.Exchanges, d.WantToken = exchanges, exchanges
+	rechecks := v.Strategy == validation.StrategyJWT && v.RecheckInterval > 0
+	authenticates := introspects || exchanges || rechecks
+	v.Exchanges = exchanges
 
 	d.RequestTimeout = v.RequestTimeout
 	d.NeedKeys = v.Strategy != validation.StrategyIntrospection || v.IntrospectionResponse == validation.ResponseJWT
 	d.NeedIntrospection = introspects
+	d.WantIntrospection = rechecks
 	d.NeedToken = introspects && v.ClientAuthMethod == validation.AuthBearer
+	d.WantToken = exchanges || rechecks && v.ClientAuthMethod == validation.AuthBearer
 	d.MutualTLS = authenticates && v.ClientAuthMethod == validation.AuthTLS
 	if d.MutualTLS { // the key of private_key_jwt is no part of a connection
 		d.ClientCertFile, d.ClientKeyFile = v.ClientCertFile, v.ClientKeyFile

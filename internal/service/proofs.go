@@ -26,7 +26,7 @@ func (s *Service) proofsFor(c *binding.DPoP) (*proofs, error) {
 		s.accepted = binding.NewMemory(c.ReplayEntries, s.now())
 	}
 	judge, err := binding.NewProofs(*c, binding.Options{
-		Replays: s.accepted, Log: s.log, Now: s.now(), Told: s.told.Proofs,
+		Replays: replays{s.fleet, s.accepted}, Log: s.log, Now: s.now(), Told: s.told.Proofs,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("dpop: %w", err)
