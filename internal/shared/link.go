@@ -17,10 +17,10 @@ import (
 )
 
 const (
-	dialTimeout = 2 * time.Second // TLS and AUTH included
-	pingEvery   = time.Second     // of silence
-	pingTimeout = 2 * time.Second // then a connection that died in silence is given up
-	bufferBytes = 64 << 10        // of a connection, each way
+	dialTimeout = time.Second // TLS and AUTH included
+	pingEvery   = time.Second // of silence
+	pingTimeout = time.Second // then a connection that died in silence is given up
+	bufferBytes = 64 << 10    // of a connection, each way
 )
 
 // access is how the store is reached. Each connection takes what the files hold when

@@ -154,18 +154,20 @@ func (s *Store) Append(ctx context.Context, entry []byte) (shared bool) {
 
 // write appends entries that are ours to keep.
 func (s *Store) write(ctx context.Context, entries [][]byte) error {
-	k := s.keys.Value().current
+	keys := s.keys.Value().forLog()
 	results, err := s.ask(ctx, Revoke, func(b valkey.Builder) (all []valkey.Completed) {
 		for _, e := range entries {
-			all = append(all, s.add(b, k, e))
+			for _, k := range keys {
+				all = append(all, s.add(b, k, e))
+			}
 		}
 		return all
 	}, nil)
 	if err != nil {
 		return err
 	}
-	for i, r := range results {
-		text, err := r.ToString()
+	for i, entry := range entries {
+		text, err := results[i*len(keys)].ToString()
 		if err != nil {
 			return err // somebody put something else there
 		}
@@ -173,7 +175,7 @@ func (s *Store) write(ctx context.Context, entries [][]byte) error {
 		if err != nil {
 			return err
 		}
-		s.log.wrote(at, entries[i])
+		s.log.wrote(at, entry)
 	}
 	return nil
 }

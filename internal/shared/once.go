@@ -21,8 +21,8 @@ const (
 	lastLook  = 25 * time.Millisecond
 )
 
-// produce is the make of [Store.Once].
-type produce = func(ctx context.Context) (value []byte, ttl time.Duration, err error)
+// producer is the last argument of [Store.Once].
+type producer = func(ctx context.Context) (value []byte, ttl time.Duration, err error)
 
 // flights are the values that this process waits for, each once.
 type flights struct {
@@ -41,28 +41,29 @@ type flight struct {
 	abandoned bool // its caller left, or panicked: this says nothing to the others
 }
 
-// Once returns the value that the fleet knows under space and key, or has it made by
-// one replica only, which stores it for ttl; more than zero, else it is returned and
-// not stored. own says that it was made here and not read.
+// Once returns the value that the fleet knows under space and key, or has it produced
+// by one replica only, which stores it for ttl; unless that is more than zero it is
+// returned, and not stored. own says that it was produced here and not read.
 //
-// bound is what the value must have been made for, besides space and key, such as
-// the configuration of the issuer. A value that was made for something else, or that
-// anybody else has written, is not there. The value is shared: nobody may change it.
+// bound is what the value must have been produced for, besides space and key, such as
+// the configuration of the issuer. A value that was produced for something else, or
+// that anybody else has written, is not there. The value is shared by all who wait:
+// nobody may change it.
 //
-// While the store is away make is called here, once at a time for all who ask in this
-// process. An error of make is returned to all who wait in this process, and not
-// stored: another replica that waits makes it then, each once. A replica that dies
-// while it makes is replaced by another within about 300 ms. make gets the ctx of
-// its caller; others who wait in this process outlive it, and one of them makes then.
+// While the store is away produce is called here, once at a time for all who ask in
+// this process. An error of it is returned to all who wait in this process, and not
+// stored: another replica that waits calls its own then, each once. A replica that dies
+// meanwhile is replaced by another within about 300 ms. produce gets the ctx of its
+// caller; others who wait in this process outlive it, and the next of them goes on.
 func (s *Store) Once(ctx context.Context, space string, key [32]byte, bound []byte,
-	make func(ctx context.Context) (value []byte, ttl time.Duration, err error),
+	produce func(ctx context.Context) (value []byte, ttl time.Duration, err error),
 ) (value []byte, own bool, err error) {
 	what := id{kindValue, space, key}
 	waiting := string(what.associated(bound))
 	for {
 		f, first := s.flights.join(waiting)
 		if first {
-			return s.fly(ctx, f, waiting, what, bound, make)
+			return s.fly(ctx, f, waiting, what, bound, produce)
 		}
 		select {
 		case <-ctx.Done():
@@ -97,7 +98,7 @@ func (f *flights) land(waiting string) {
 }
 
 // fly gets the value for all who joined the flight, also if produce panics.
-func (s *Store) fly(ctx context.Context, f *flight, waiting string, what id, bound []byte, produce produce,
+func (s *Store) fly(ctx context.Context, f *flight, waiting string, what id, bound []byte, produce producer,
 ) ([]byte, bool, error) {
 	defer s.flights.land(waiting)
 	f.value, f.own, f.err = s.once(ctx, what, bound, produce)
@@ -106,13 +107,13 @@ func (s *Store) fly(ctx context.Context, f *flight, waiting string, what id, bou
 }
 
 // once reads the value, or makes it, or waits for whoever does.
-func (s *Store) once(ctx context.Context, what id, bound []byte, produce produce) ([]byte, bool, error) {
+func (s *Store) once(ctx context.Context, what id, bound []byte, produce producer) ([]byte, bool, error) {
 	ring := s.keys.Value()
 	value, found, err := s.read(ctx, ring, what, bound)
 	for look := firstLook; err == nil && !found; look = min(look*3/2, lastLook) {
 		var locked bool
 		if value, found, locked, err = s.lock(ctx, ring, what, bound); locked && !found {
-			return s.produce(ctx, ring.current, what, bound, produce)
+			return s.produceLocked(ctx, ring.current, what, bound, produce)
 		}
 		if err == nil && !found {
 			err = sleep(ctx, look/2+rand.N(look)) //nolint:gosec // it only spreads the looks
@@ -200,8 +201,9 @@ func (s *Store) lock(ctx context.Context, ring *keyRing, what id, bound []byte,
 
 func lockName(name string) string { return name + ":lock" }
 
-// produce makes the value under the lock, stores it, and lets the lock go.
-func (s *Store) produce(ctx context.Context, k *key, what id, bound []byte, produce produce) ([]byte, bool, error) {
+// produceLocked makes the value under the lock, stores it, and lets the lock go.
+func (s *Store) produceLocked(ctx context.Context, k *key, what id, bound []byte, produce producer,
+) ([]byte, bool, error) {
 	name := k.name(s.cfg.Prefix, what)
 	renewed := s.hold(ctx, lockName(name))
 	var value []byte

@@ -38,8 +38,16 @@ type key struct {
 	values []byte // of which the key of each entry is made
 }
 
+// overlap is how long after a change of the key entries of the log are written under
+// the key before, too: replicas may see the change one after another, minutes apart,
+// and a revocation has to reach each at once.
+const overlap = 15 * time.Minute
+
 // keyRing is the key in use, and the one before it, which is nil where there was none.
-type keyRing struct{ current, before *key }
+type keyRing struct {
+	current, before *key
+	since           time.Time // the current one is in use
+}
 
 // all returns the keys that open entries, the one in use first.
 func (r *keyRing) all() []*key {
@@ -47,6 +55,14 @@ func (r *keyRing) all() []*key {
 		return []*key{r.current}
 	}
 	return []*key{r.current, r.before}
+}
+
+// forLog returns the keys that entries of the log are written under.
+func (r *keyRing) forLog() []*key {
+	if time.Since(r.since) < overlap {
+		return r.all()
+	}
+	return []*key{r.current}
 }
 
 // newKey derives two keys, so that a name tells nothing of how values are sealed.
@@ -69,7 +85,7 @@ func openKeys(path string, log *slog.Logger) (*livefile.File[*keyRing], error) {
 		if err != nil {
 			return nil, err
 		}
-		ring := &keyRing{current: k, before: current}
+		ring := &keyRing{k, current, time.Now()}
 		current = k
 		return ring, nil
 	})

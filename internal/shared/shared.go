@@ -12,7 +12,9 @@
 // HELLO), on keys ~PREFIX* and on no channel:
 //
 //	+get +set +del +pexpire +xadd +xrange +xread +xtrim +ping +time
-//	+client|setinfo and, of a cluster, +cluster|slots +cluster|shards +asking
+//	+cluster|slots +cluster|shards +asking
+//
+// the last line of a cluster only.
 package shared
 
 import (

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -23,13 +25,17 @@ import (
 type server struct {
 	t       testing.TB
 	args    []string
-	address string // unix path, or host:port
+	address string // host:port
+	dir     string
 	command *exec.Cmd
 }
 
 func redisPath(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("../../test/tools/redis.sh").Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() == 77 {
+		t.Skip(string(exit.Stderr))
+	}
 	if err != nil {
 		t.Fatalf("test/tools/redis.sh: %v", err)
 	}
@@ -39,7 +45,7 @@ func redisPath(t testing.TB) string {
 // startRedis starts one on a port of its own, which does not change when it is restarted.
 func startRedis(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, address: freeAddress(t), args: args}
+	s := &server{t: t, address: freeAddress(t), dir: t.TempDir(), args: args}
 	s.start()
 	t.Cleanup(s.stop)
 	return s
@@ -59,16 +65,19 @@ func (s *server) start() {
 	s.t.Helper()
 	_, port, _ := net.SplitHostPort(s.address)
 	args := append([]string{
-		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir(),
+		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir,
 		"--loglevel", "warning",
 	}, s.args...)
+	if i := slices.Index(args, "PORT"); i >= 0 { // of TLS, in place of the plain one
+		args[i] = port
+	}
 	s.command = exec.Command(redisPath(s.t), args...)
-	var output bytes.Buffer
-	s.command.Stdout, s.command.Stderr = &output, &output
+	output := new(lockedBuffer)
+	s.command.Stdout, s.command.Stderr = output, output
 	if err := s.command.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	within(s.t, 20*time.Second, "redis is up: "+output.String(), func() bool {
+	within(s.t, 20*time.Second, "redis is up", func() bool {
 		c, err := net.Dial("tcp", s.address)
 		if err != nil {
 			return false
@@ -91,7 +100,7 @@ func (s *server) cli(args ...string) string {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.address)
 	out, err := exec.Command("redis-cli", append([]string{"-h", host, "-p", port}, args...)...).CombinedOutput()
-	if err != nil {
+	if text := string(out); err != nil || strings.HasPrefix(text, "ERR") || strings.HasPrefix(text, "(error)") {
 		s.t.Fatalf("redis-cli %v: %v\n%s", args, err, out)
 	}
 	return strings.TrimSpace(string(out))
@@ -111,7 +120,6 @@ type events struct {
 	mu    sync.Mutex
 	count map[string]int
 	lags  []time.Duration
-	open  int
 }
 
 func (e *events) of(operation, result string) int {
@@ -173,9 +181,15 @@ func newFleet(t testing.TB, address ...string) *fleet {
 			address[i] = "redis://" + a
 		}
 	}
+	log := new(lockedBuffer)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log)
+		}
+	})
 	return &fleet{t, shared.Config{
 		Address: address, KeyFile: key, Prefix: "bearergate:", Timeout: 500 * time.Millisecond,
-	}, new(lockedBuffer)}
+	}, log}
 }
 
 func (f *fleet) open(change ...func(*shared.Config, *shared.Options)) *shared.Store {
@@ -197,7 +211,7 @@ func (f *fleet) open(change ...func(*shared.Config, *shared.Options)) *shared.St
 func (f *fleet) up(change ...func(*shared.Config, *shared.Options)) *shared.Store {
 	f.t.Helper()
 	s := f.open(change...)
-	within(f.t, 10*time.Second, "up: "+f.log.String(), s.Up)
+	within(f.t, 10*time.Second, "up", s.Up)
 	return s
 }
 
@@ -210,6 +224,15 @@ func write(t testing.TB, path, content string) {
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func read(t testing.TB, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 func keyOf(n int) (k [32]byte) {
@@ -225,4 +248,28 @@ func making(count *int64, mu *sync.Mutex, value string) func(context.Context) ([
 		*count++
 		return []byte(value), time.Minute, nil
 	}
+}
+
+// TestMain is also the replica that dies: see [TestKilledHolderIsReplaced].
+func TestMain(m *testing.M) {
+	if address := os.Getenv("SHARED_TEST_HOLDER"); address != "" {
+		hold(address, os.Getenv("SHARED_TEST_KEY"))
+	}
+	os.Exit(m.Run())
+}
+
+// hold asks for a value, and is never done with it.
+func hold(address, key string) {
+	s, err := shared.Open(shared.Config{
+		Address: []string{"redis://" + address}, KeyFile: key, Prefix: "bearergate:", Timeout: time.Second,
+	}, shared.Options{})
+	for err == nil && !s.Up() {
+		time.Sleep(time.Millisecond)
+	}
+	_, _, err = s.Once(context.Background(), "s", keyOf(1), nil, func(context.Context) ([]byte, time.Duration, error) {
+		fmt.Println("holding")
+		select {}
+	})
+	fmt.Println(err)
+	os.Exit(1)
 }

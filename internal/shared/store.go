@@ -22,7 +22,7 @@ const (
 	// the first to the last; one that is there, now and then, so that nobody's
 	// request has to find out that it is gone.
 	firstPause = 50 * time.Millisecond
-	lastPause  = 2 * time.Second
+	lastPause  = time.Second
 	idlePause  = time.Second
 
 	// cutAfter is after how many failed probes in a row the connections are given up:
@@ -274,6 +274,14 @@ func (s *Store) send(ctx context.Context, l *link, build builder) ([]valkey.Valk
 		defer func() { <-s.calls }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+	// Whoever waited for a slot may not wait for a connection, too, which heeds the
+	// deadline of the one who makes it.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !s.up.Load() {
+		return nil, ErrAway
 	}
 	results := l.client.DoMulti(ctx, build(l.client.B())...)
 	for _, r := range results {
