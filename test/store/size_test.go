@@ -152,9 +152,11 @@ func TestCommandsOfANewToken(t *testing.T) {
 		{"known", second, map[string]float64{"get": 1}},
 	} {
 		r.Do(t, "CONFIG", "RESETSTAT")
+		began := time.Now()
 		for n := range tokens {
 			ask(c.by, n)
 		}
+		each := time.Since(began) / tokens
 		got := map[string]float64{}
 		for name, calls := range commands(t, r) {
 			got[name] = calls / tokens
@@ -164,7 +166,7 @@ func TestCommandsOfANewToken(t *testing.T) {
 				t.Errorf("%s: %s: got %.3f a token, want %.0f", c.name, name, got[name], c.want[name])
 			}
 		}
-		t.Logf("%s: %v", c.name, got)
+		t.Logf("%s: %s a token, %v", c.name, each.Round(time.Microsecond), got)
 	}
 }
 
