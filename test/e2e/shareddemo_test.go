@@ -11,12 +11,9 @@ import (
 // What the demo with a store claims, it has found out: one introspection for both
 // replicas, and a revocation that the other one keeps.
 func TestSharedDemoChecksItself(t *testing.T) {
-	store, err := exec.Command("../tools/redis.sh").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := harness.StartRedis(t).Binary
 	cmd := exec.Command(harness.Binary(t), "demo", "--shared", "--check")
-	cmd.Env = append(cmd.Environ(), "ENVOY="+harness.EnvoyBinary(t), "REDIS="+strings.TrimSpace(string(store)))
+	cmd.Env = append(cmd.Environ(), "ENVOY="+harness.EnvoyBinary(t), "REDIS="+store)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "One introspection served both replicas") {
 		t.Errorf("%v\n%s", err, out)
