@@ -42,6 +42,9 @@ func newPolicy(c Config) (*Policy, error) {
 	errs := []error{c.checkRealm(), c.checkIssuers(), c.checkHeaders(), c.checkImplied(), field.Check(c)}
 	errs = append(errs, c.checkBindings(), p.addResources(names), p.addRules(), p.checkAmbiguousPaths())
 	errs = append(errs, p.writeDocuments())
+	if slices.ContainsFunc(c.Rules, func(r Rule) bool { return r.StreamUntilExpiry }) {
+		p.injector.spare, p.withholding.spare = 1, 1
+	}
 	p.index = newIndex(p.rules)
 	p.matchesHosts = len(p.resources) > 0 || slices.ContainsFunc(p.rules, (*rule).looksAtHosts)
 	return p, errors.Join(errs...)
@@ -243,6 +246,7 @@ func (r *rule) checkAccess() error {
 	}{
 		{"issuers", len(r.Issuers) > 0}, {"audience", len(r.Audience) > 0}, {"scopes", len(r.Scopes) > 0},
 		{"acr_values", len(r.ACRValues) > 0}, {"max_age", r.MaxAge != 0}, {"token_binding", r.TokenBinding != ""},
+		{"stream_until_expiry", r.StreamUntilExpiry},
 	} {
 		if demand.given {
 			errs = append(errs, field.Errorf(demand.path, "is never looked at: access is %s", r.Access))

@@ -55,6 +55,8 @@ type Rule struct {
 	TokenBinding string `key:"token_binding,empty" oneof:"accept|required|dpop|mtls" doc:"Instead of the issuer's."`
 
 	UpstreamToken *exchange.Config `key:"upstream_token" doc:"The upstream gets a token of its own, which the issuer gives in place of the client's. Absent: it gets none."`
+
+	StreamUntilExpiry bool `key:"stream_until_expiry" doc:"Envoy ends the response when the token expires, instead of after its route's timeout."`
 }
 
 // shadowed says whether the rule is evaluated and told, and stops nothing.

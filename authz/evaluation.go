@@ -51,7 +51,9 @@ func (e *evaluation) decide(ctx context.Context) Decision {
 	if refused == nil && ctx.Err() != nil { // nobody waits for the answer any longer
 		refused = &refusal{Unavailable, ctx.Err()}
 	}
-	return e.shadow(e.conclude(refused))
+	d := e.shadow(e.conclude(refused))
+	e.endWithToken(&d)
+	return d
 }
 
 // run takes the steps in order; the first refusal ends the walk.

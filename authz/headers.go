@@ -32,6 +32,7 @@ type injector struct {
 	// when it is set: a name is never both.
 	beside map[string][]string
 	others bool // there are claims among them that a token has no field for
+	spare  int  // how many headers rules may set on top
 }
 
 // newInjector: forwardToken leaves Authorization to the upstream, others go in any case.
@@ -101,7 +102,7 @@ func (in *injector) changes(t *validation.Token, upstream HeaderValue) (set []He
 	if t == nil {
 		return nil, in.all
 	}
-	room := len(in.headers)
+	room := len(in.headers) + in.spare
 	if upstream.Name != "" {
 		room++
 	}

@@ -40,6 +40,7 @@ func (e *evaluation) getUpstreamToken(ctx context.Context) *refusal {
 		value, err = exchanger.Token(ctx, e.rule.upstream, e.bearer, e.token.Expiry)
 	}
 	e.upstream = value
+	e.walk.Conceal(e.rule.upstream.Header)
 	reason := Allowed
 	if err != nil {
 		reason = upstreamReasonOf(err)
@@ -137,7 +138,7 @@ func (p *Policy) checkUpstreamHeader(name string) error {
 		return nil
 	}
 	if err := checkHeaderName(name); err != nil {
-		return field.Errorf(at, "got %q, which %w", name, err)
+		return field.Errorf(at, "got %q: %w", name, err)
 	}
 	for other := range p.cfg.Headers {
 		if dashed(other) == dashed(name) {

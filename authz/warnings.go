@@ -148,7 +148,7 @@ func (r *rule) isStrongerThan(other *rule) bool {
 	}
 	return !isSubset(r.Scopes, other.Scopes) || lacks(r.Issuers, other.Issuers) || lacks(r.Audience, other.Audience) ||
 		lacks(r.ACRValues, other.ACRValues) || r.bindingStrength() > other.bindingStrength() ||
-		r.When != "" && r.When != other.When ||
+		r.When != "" && r.When != other.When || r.StreamUntilExpiry && !other.StreamUntilExpiry ||
 		r.MaxAge > 0 && (other.MaxAge == 0 || other.MaxAge > r.MaxAge)
 }
 

@@ -164,7 +164,7 @@ func New(cfg Config, o Options) (*Issuer, error) {
 	}
 	if cfg.readsKeys() {
 		var err error
-		if s.file, err = openKeys(cfg, o); err != nil {
+		if s.file, err = openKeys(cfg.JWKSFile, o.Log); err != nil {
 			return nil, field.Errorf("jwks_file", "%w", err)
 		}
 		s.keys.Store(s.indexed(*s.file.Value()))

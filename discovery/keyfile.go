@@ -2,7 +2,7 @@ package discovery
 
 import (
 	"context"
-	"os"
+	"log/slog"
 	"time"
 
 	"github.com/bearergate/bearergate/internal/field"
@@ -16,12 +16,8 @@ func (c Config) CheckFiles() error {
 	if c.JWKSFile == "" {
 		return nil
 	}
-	content, err := os.ReadFile(c.JWKSFile)
-	if err != nil {
+	if _, err := openKeys(c.JWKSFile, slog.New(slog.DiscardHandler)); err != nil {
 		return field.Errorf("jwks_file", "%w", err)
-	}
-	if _, err := usableKeys(content); err != nil {
-		return field.Errorf("jwks_file", "%s: %w", c.JWKSFile, err)
 	}
 	return nil
 }
@@ -30,8 +26,8 @@ func (c Config) CheckFiles() error {
 // (J-10, J-11). Its pointer is another one whenever another content is in use.
 type keyFile = livefile.File[*sortedKeys]
 
-func openKeys(cfg Config, o Options) (*keyFile, error) {
-	return livefile.Open(cfg.JWKSFile, o.Log, func(content []byte) (*sortedKeys, error) {
+func openKeys(path string, log *slog.Logger) (*keyFile, error) {
+	return livefile.Open(path, log, func(content []byte) (*sortedKeys, error) {
 		return recovered.Call(func() (*sortedKeys, error) {
 			keys, err := usableKeys(content)
 			return &keys, err

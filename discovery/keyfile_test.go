@@ -213,6 +213,7 @@ func TestKeyFileThatCannotBeUsed(t *testing.T) { // J-10, J-11
 		"for enc":   {strings.Replace(good, `"sig"`, `"enc"`, 1), "keys[0]: use is neither sig nor jwt-svid"},
 		"private":   {strings.Replace(good, `"kty"`, `"d":"AQAB","kty"`, 1), "keys[0]: private key: secret key material"},
 		"symmetric": {`{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`, "keys[0]: symmetric key"},
+		"endless":   {`{"pad":"` + strings.Repeat("x", 1<<20) + `",` + good[1:], "larger than"},
 	} {
 		path := filepath.Join(t.TempDir(), "keys.json")
 		replace(t, path, tc.content)

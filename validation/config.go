@@ -81,8 +81,9 @@ type Config struct {
 
 	RecheckInterval time.Duration `key:"recheck_interval" default:"0s" min:"0s" doc:"With token_validation jwt or both: how often the introspection endpoint is asked about a verified JWT too, in the background, while requests show it. 0s: never."`
 
-	// Exchanges: the issuer is asked for tokens for upstreams, too.
-	Exchanges bool
+	// Exchanges are the grants by which the issuer is asked for tokens for upstreams;
+	// none: it is asked for none.
+	Exchanges []string
 
 	InsecureHTTP bool
 	CAFile       string
@@ -116,7 +117,7 @@ func (c Config) Validate() error {
 }
 
 // authenticates says whether the issuer is asked anything in our name.
-func (c Config) authenticates() bool { return c.asks() || c.Exchanges }
+func (c Config) authenticates() bool { return c.asks() || len(c.Exchanges) > 0 }
 
 // asks says whether the introspection endpoint is asked anything.
 func (c Config) asks() bool { return c.Strategy.introspects() || c.rechecks() }
@@ -138,7 +139,7 @@ func (c Config) checkPrefix() error {
 
 func (c Config) checkClient() error {
 	errs := []error{given("client_auth_method", c.ClientAuthMethod), c.checkSecret()}
-	if c.Exchanges && c.ClientAuthMethod == AuthBearer {
+	if len(c.Exchanges) > 0 && c.ClientAuthMethod == AuthBearer {
 		errs = append(errs, field.Errorf("client_auth_method",
 			"got bearer, which gets no tokens for upstreams (rules[].upstream_token)"))
 	}

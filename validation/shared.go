@@ -15,7 +15,7 @@ import (
 type Shared interface {
 	Up() bool
 	Once(ctx context.Context, space string, key [32]byte, bound []byte,
-		make func(ctx context.Context) (value []byte, ttl time.Duration, err error)) (value []byte, own bool, err error)
+		ask func(ctx context.Context) (value []byte, ttl time.Duration, err error)) (value []byte, own bool, err error)
 	Drop(ctx context.Context, space string, key [32]byte) error
 }
 

@@ -216,7 +216,7 @@ func (l *linter) checkTimeout(at *node, timeout time.Duration, unset bool) {
 	case timeout > longestTimeout:
 		l.add("BG011", Warning, at, what+", want at most 10 s")
 	case l.policy != nil && timeout < l.policy.Introspection:
-		l.add("BG011", Warning, at, fmt.Sprintf("%s, and introspection may take %s", what, l.policy.Introspection),
+		l.add("BG011", Warning, at, fmt.Sprintf("%s, and the authorization server may take %s", what, l.policy.Introspection),
 			fmt.Sprintf("Set the timeout to more than %s, or request_timeout of the issuer below %s.",
 				l.policy.Introspection, timeout))
 	case l.policy == nil && unset && timeout < time.Second:
@@ -261,13 +261,19 @@ func (l *linter) changed() []string {
 	for _, name := range l.names.names {
 		all = append(all, spellings(name)...)
 	}
-	if l.policy == nil || !l.policy.ForwardToken {
+	if l.policy == nil {
+		return append(all, "authorization")
+	}
+	for _, name := range l.policy.Removed {
+		all = append(all, spellings(dashed(name))...)
+	}
+	if !l.policy.ForwardToken {
 		all = append(all, "authorization")
-		if l.policy != nil && l.policy.DPoP {
+		if l.policy.DPoP {
 			all = append(all, "dpop")
 		}
 	}
-	if l.policy != nil && l.policy.StreamUntilExpiry {
+	if l.policy.StreamUntilExpiry {
 		all = append(all, "x-envoy-upstream-rq-timeout-ms")
 	}
 	return all

@@ -50,6 +50,18 @@ func (l *linter) hasEnvoyGateway() bool {
 	}) || slices.ContainsFunc(l.objects, func(o object) bool { return o.group == egGroup })
 }
 
+// patchesCertificate says whether some patch concerns include_peer_certificate: what
+// comes of it, the /config_dump shows.
+func (l *linter) patchesCertificate() bool {
+	found := false
+	for _, o := range l.all(egGroup, "EnvoyPatchPolicy") {
+		o.walk(func(key string, n *node) {
+			found = found || strings.Contains(key+" "+n.string(), "include_peer_certificate")
+		})
+	}
+	return found
+}
+
 // checkExtAuth looks at whom a SecurityPolicy asks, and how.
 func (l *linter) checkExtAuth(p object, auth *node) {
 	if auth.get("grpc") == nil && auth.get("http") != nil {
@@ -70,6 +82,11 @@ func (l *linter) checkExtAuth(p object, auth *node) {
 		l.add("BG017", Warning, body, "bodyToExtAuth is set")
 	}
 	l.checkDuration(auth, auth.get("timeout"), gatewayTimeout)
+	if l.policy != nil && l.policy.PeerCertificate && !l.patchesCertificate() {
+		l.add("BG016", Warning, auth,
+			"a SecurityPolicy cannot say include_peer_certificate, and client certificates bind tokens",
+			"Set include_peer_certificate: true of the filter by an EnvoyPatchPolicy.")
+	}
 	if headers := auth.get("headersToExtAuth"); len(headers.items()) > 0 {
 		l.checkHeaders(headers, func(name string) bool {
 			return slices.ContainsFunc(headers.items(), func(n *node) bool { return strings.EqualFold(n.string(), name) })

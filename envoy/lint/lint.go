@@ -22,10 +22,11 @@ type Input struct {
 // Policy is what the service's configuration needs of Envoy.
 type Policy struct {
 	Headers        []string // the managed ones: identity headers of the upstream
-	ForwardToken   bool     // Authorization is left on the request
+	ForwardToken   bool     // Authorization is left on every request
 	Rules, Issuers []string // their names
 	MatchesPaths   bool     // some rule, condition or resource looks at paths
-	RequestHeaders []string // that conditions read
+	RequestHeaders []string // that are read, besides those of credentials
+	Removed        []string // that never go upstream, besides those of credentials
 
 	Introspection     time.Duration // the longest that one call to an authorization server may take; 0: none is needed
 	DPoP              bool          // proofs come in the header DPoP

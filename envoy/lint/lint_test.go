@@ -29,6 +29,9 @@ func service() *lint.Policy {
 // policies are what some twins are judged by; the others are judged without.
 func policies() map[string]*lint.Policy {
 	paths, slow, when, proof, certificate, stream := service(), service(), service(), service(), service(), service()
+	upstream, header := service(), service()
+	upstream.Headers = append(upstream.Headers, "x-upstream-token")
+	header.Removed = []string{"client_cert"}
 	paths.MatchesPaths = true
 	slow.Introspection = 500 * time.Millisecond
 	when.RequestHeaders = []string{"x-tenant"}
@@ -38,6 +41,7 @@ func policies() map[string]*lint.Policy {
 	return map[string]*lint.Policy{
 		"BG004-when": when, "BG010": paths, "BG010-slashes": paths, "BG011": slow, "BG015-rule": service(), "BG015-issuer": service(),
 		"BG016": proof, "BG016-certificate": certificate, "BG021": service(), "BG021-authorization": service(), "BG021-stream": stream,
+		"BG016-gateway": certificate, "BG021-upstream": upstream, "BG021-certificate": header,
 	}
 }
 
@@ -104,6 +108,20 @@ func TestTwins(t *testing.T) {
 		if code != lint.NotSeen && !seen[code] {
 			t.Errorf("%s has no bad twin", code)
 		}
+	}
+}
+
+// TestRemovedHeaders may be taken away, or else a certificate that nobody has looked at
+// goes upstream.
+func TestRemovedHeaders(t *testing.T) {
+	p := service()
+	p.Removed = []string{"Client-Cert"}
+	var got []string
+	for _, f := range run(t, p, "testdata/BG021.good.yaml").Findings {
+		got = append(got, string(f.Code)+" "+f.What)
+	}
+	if want := "BG021 refused: client-cert, client_cert"; len(got) != 1 || got[0] != want {
+		t.Errorf("got %q, want %s", got, want)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 type Service interface {
 	States() []service.IssuerState
 	Entries() map[string]int            // of the caches, by name
+	Proofs() int                        // that are remembered
 	InUse() (*config.Config, time.Time) // nil: there is none yet
 	Pending() error                     // what a new configuration waits for; nil: none waits
 

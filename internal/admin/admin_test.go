@@ -24,6 +24,7 @@ import (
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/admin"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/service"
 	"github.com/bearergate/bearergate/internal/walk"
@@ -52,6 +53,7 @@ func (w *world) States() []service.IssuerState      { return w.issuers }
 func (w *world) Entries() map[string]int            { return map[string]int{"jwt": 7} }
 func (w *world) InUse() (*config.Config, time.Time) { return w.cfg, time.Unix(1e9, 0) }
 func (w *world) Pending() error                     { return w.pending }
+func (w *world) Proofs() int                        { return 17 }
 func (w *world) Fleet() service.FleetState          { return w.fleet }
 
 func (w *world) Revoke(_ context.Context, r revocation.Revocation) (shared bool, err error) {
@@ -71,7 +73,7 @@ func (w *world) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.Chec
 	http := r.GetAttributes().GetRequest().GetHttp()
 	walk.From(ctx).Add(walk.Step{
 		Package: "authz", Name: "a step", Result: walk.Failed, Got: http.GetHeaders()["authorization"],
-		Detail: "<script>alert(1)</script>",
+		Detail: "<script>alert(1)</script>" + http.GetHeaders()["dpop"],
 	})
 	return &authv3.CheckResponse{}, nil
 }
@@ -546,6 +548,73 @@ func TestExplainForm(t *testing.T) {
 	}
 	if got := get(t, target+"?token="+secret); strings.Contains(got.body, secret) || len(w.asked) != asked {
 		t.Error("a token of the URL was taken")
+	}
+}
+
+// TestExplainFormOfBoundTokens: a proof and a certificate go along, and are not shown.
+func TestExplainFormOfBoundTokens(t *testing.T) {
+	w := &world{issuers: []service.IssuerState{ready(one)}}
+	const token, proof = "bound-to-a-key-of-the-client", "eyJ0eXAiOiJkcG9wK2p3dCJ9.e30.c2lnbmF0dXJl"
+	const certificate = "-----BEGIN CERTIFICATE-----\nMIIB+/==\n-----END CERTIFICATE-----"
+	got := ask(t, "POST", serve(t, w, settings{})+"/explain", url.Values{
+		"token": {"DPoP " + token}, "proof": {proof + "\n"}, "certificate": {certificate + "\n"}, "method": {"GET"}, "host": {"h"}, "path": {"/" + proof},
+	}.Encode(), nil)
+	if got.status != 200 || strings.Contains(got.body, proof) || strings.Contains(got.body, token) {
+		t.Errorf("got %d and %s", got.status, got.body)
+	}
+	attributes := w.asked[0].GetAttributes()
+	headers := attributes.GetRequest().GetHttp().GetHeaders()
+	peer, err := url.PathUnescape(attributes.GetSource().GetCertificate())
+	if headers["authorization"] != "DPoP "+token || headers["dpop"] != proof || err != nil || peer != certificate {
+		t.Errorf("asked %v", attributes)
+	}
+	if attributes.GetRequest().GetHttp().GetScheme() != "https" {
+		t.Error("got another scheme than https")
+	}
+}
+
+// TestBindings: what is switched on is shown, and how the tokens for upstreams are had.
+func TestBindings(t *testing.T) {
+	state := ready(one)
+	state.Exchange = &exchange.State{
+		Entries: 3, Down: true, RetryAfter: 2 * time.Second,
+		Failure: &validation.Failure{Err: errors.New("<b>down"), At: time.Unix(1e9, 0)},
+	}
+	const auth = "auth: {issuer: https://as.example.com, audience: a}\n"
+	for name, tc := range map[string]struct {
+		file      string
+		want, not []string
+	}{
+		"off": {auth, []string{`"entries": 3`, `"breaker": "open"`, "3 remembered", "&lt;b&gt;down"}, []string{"Bound tokens", `"dpop"`, `"mtls"`}},
+		"on": {
+			auth + "dpop: {nonce: required}\nmtls: {}\n",
+			[]string{"17 of at most 1000000 proofs", "nonces required", "as Envoy verified them", `"proofs": 17`, `"mtls": {}`},
+			nil,
+		},
+		"header": {
+			auth + "mtls: {client_certificate_header: Client-Cert}\n",
+			[]string{"in the header <bdi>client-cert", `"client_certificate_header": "client-cert"`}, []string{`"dpop"`, "proofs remembered"},
+		},
+	} {
+		cfg, err := config.Parse("a.yaml", []byte(tc.file), os.LookupEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		w := &world{decisions: admin.NewDecisions(), cfg: cfg, issuers: []service.IssuerState{state}}
+		for _, body := range everywhere(t, serve(t, w, settings{})) {
+			all.WriteString(body)
+		}
+		for _, want := range tc.want {
+			if !strings.Contains(all.String(), want) {
+				t.Errorf("%s: got no %s", name, want)
+			}
+		}
+		for _, not := range tc.not {
+			if strings.Contains(all.String(), not) {
+				t.Errorf("%s: got %s", name, not)
+			}
+		}
 	}
 }
 

@@ -58,14 +58,17 @@ func (p *Pages) explainToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	token := bare(r.PostForm.Get("token")) // never from the URL
+	proof := strings.TrimSpace(r.PostForm.Get("proof"))
+	secret := secrets{token, proof}
 	shown := form{
-		Method: hide(token, r.PostForm.Get("method")), Host: hide(token, r.PostForm.Get("host")),
-		Path: hide(token, r.PostForm.Get("path")),
+		Method: secret.hide(r.PostForm.Get("method")), Host: secret.hide(r.PostForm.Get("host")),
+		Path: secret.hide(r.PostForm.Get("path")),
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), explainTimeout)
 	defer cancel()
 	got, err := explain.Run(ctx, p.o.Checks, explain.Request{
 		Method: r.PostForm.Get("method"), Host: r.PostForm.Get("host"), Path: r.PostForm.Get("path"), Token: token,
+		Proof: proof, Certificate: strings.TrimSpace(r.PostForm.Get("certificate")),
 		Headers: map[string]string{"x-request-id": explainID}, Issuers: p.issuers(),
 	})
 	if err != nil {
@@ -73,7 +76,7 @@ func (p *Pages) explainToken(w http.ResponseWriter, r *http.Request) {
 		p.page(w, http.StatusBadRequest, "explain", shown)
 		return
 	}
-	shown.Walk = showWalk(token, got)
+	shown.Walk = secret.show(got)
 	p.page(w, http.StatusOK, "explain", shown)
 }
 
@@ -88,27 +91,33 @@ func (p *Pages) issuers() []string {
 // bare is a token as people paste it, without what may stand around it.
 func bare(pasted string) string {
 	pasted = strings.TrimSpace(pasted)
-	if scheme, token, ok := strings.Cut(pasted, " "); ok && strings.EqualFold(scheme, "Bearer") {
+	scheme, token, ok := strings.Cut(pasted, " ")
+	if ok && (strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "DPoP")) {
 		return strings.TrimSpace(token)
 	}
 	return pasted
 }
 
-// hide keeps the token out of a text, wherever it was pasted.
-func hide(token, text string) string {
-	if len(token) >= leastHidden {
-		text = strings.ReplaceAll(text, token, redacted)
+// secrets are what was posted and must not be shown: a token and a proof.
+type secrets []string
+
+// hide keeps them out of a text, wherever they were pasted.
+func (all secrets) hide(text string) string {
+	for _, secret := range all {
+		if len(secret) >= leastHidden {
+			text = strings.ReplaceAll(text, secret, redacted)
+		}
 	}
 	return printable(text)
 }
 
-func showWalk(token string, w *explain.Walk) *shownWalk {
+func (all secrets) show(w *explain.Walk) *shownWalk {
 	shown := &shownWalk{
-		Reason: w.Reason, Allowed: w.Allowed, Hint: hide(token, w.Hint), Response: hide(token, string(w.Response)),
+		Reason: w.Reason, Allowed: w.Allowed, Hint: all.hide(w.Hint), Response: all.hide(string(w.Response)),
 	}
 	for _, s := range w.Steps {
-		s.Name, s.Detail = hide(token, s.Name), hide(token, s.Detail)
-		s.Got, s.Want = hide(token, s.Got), hide(token, s.Want)
+		s.Name, s.Detail = all.hide(s.Name), all.hide(s.Detail)
+		s.Got, s.Want = all.hide(s.Got), all.hide(s.Want)
 		shown.Steps = append(shown.Steps, s)
 	}
 	return shown

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -153,7 +152,7 @@ func readRevocation(body []byte) (revocation.Revocation, error) {
 		return r, errors.New("want one of sub, sid, jti, client_id and token")
 	case len(r.Value) > validation.MaxTokenBytes:
 		return r, fmt.Errorf("%s has more than %d bytes", r.Kind, validation.MaxTokenBytes)
-	case r.Kind == revocation.KindToken && slices.ContainsFunc([]byte(r.Value), func(b byte) bool { return b <= ' ' || b > '~' }):
+	case r.Kind == revocation.KindToken && strings.ContainsFunc(r.Value, func(c rune) bool { return c <= ' ' || c > '~' }):
 		return r, errors.New("token is not visible ASCII, as all tokens are")
 	}
 	return r, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/service"
 )
 
@@ -28,6 +29,8 @@ type State struct {
 	Revocations *Revocations  `json:"revocations,omitempty"` // nil: switched off
 	Store       *Store        `json:"store,omitempty"`       // nil: this replica is alone
 	Issuers     []Issuer      `json:"issuers"`
+	DPoP        *DPoP         `json:"dpop,omitempty"` // null: it is off
+	MTLS        *MTLS         `json:"mtls,omitempty"` // likewise
 	Caches      []Cache       `json:"caches"`
 	Decisions   Counts        `json:"decisions"`
 	Refusals    []Refusal     `json:"refusals"` // the newest first
@@ -68,7 +71,28 @@ type Issuer struct {
 	Keys      []Key      `json:"keys"`
 	Breaker   string     `json:"breaker,omitempty"` // open, closed; empty: nothing is introspected
 	Retry     float64    `json:"breaker_retry_seconds,omitempty"`
+	Exchange  *Exchange  `json:"token_exchange,omitempty"` // null: no rule wants a token for its upstream
 	LastError *LastError `json:"last_error,omitempty"`
+}
+
+// Exchange is how tokens for upstreams are had.
+type Exchange struct {
+	Entries   int        `json:"entries"`
+	Breaker   string     `json:"breaker"` // open, closed
+	Retry     float64    `json:"breaker_retry_seconds,omitempty"`
+	LastError *LastError `json:"last_error,omitempty"`
+}
+
+// DPoP is how full the memory of proofs is.
+type DPoP struct {
+	Proofs int    `json:"proofs"`
+	Most   int    `json:"replay_entries"`
+	Nonce  string `json:"nonce"`
+}
+
+// MTLS is where client certificates come from.
+type MTLS struct {
+	Header string `json:"client_certificate_header,omitempty"` // empty: Envoy
 }
 
 // Metadata is what an authorization server publishes, as it is used.
@@ -143,7 +167,23 @@ func (p *Pages) state() State {
 	}
 	s.ShadowRules = s.Config.shadowRules()
 	s.Revocations, s.Store = fleetOf(p.o.Service.Fleet())
+	s.DPoP, s.MTLS = p.bindings()
 	return s
+}
+
+// bindings says what tokens may be bound to; nil: not to that.
+func (p *Pages) bindings() (dpop *DPoP, mtls *MTLS) {
+	cfg, _ := p.o.Service.InUse()
+	if cfg == nil {
+		return nil, nil
+	}
+	if c := cfg.Authz.DPoP; c != nil {
+		dpop = &DPoP{Proofs: p.o.Service.Proofs(), Most: c.ReplayEntries, Nonce: c.Nonce}
+	}
+	if c := cfg.Authz.MTLS; c != nil {
+		mtls = &MTLS{Header: printable(c.Header())}
+	}
+	return dpop, mtls
 }
 
 func fleetOf(f service.FleetState) (*Revocations, *Store) {
@@ -183,13 +223,25 @@ func issuerOf(i service.IssuerState) Issuer {
 		shown.KeyFile = printable(k.File)
 		shown.Keys = append(shown.Keys, Key{clip(k.ID, maxName), k.Algorithm, k.Thumbprint, k.Fetched.UTC()})
 	}
-	if i.Validation.Introspects {
-		shown.Breaker, shown.Retry = "closed", i.Validation.RetryAfter.Round(time.Second).Seconds()
-		if i.Validation.Down {
-			shown.Breaker = "open"
+	if v := i.Validation; v.Introspects {
+		shown.Breaker, shown.Retry = breaker(v.Down), v.RetryAfter.Round(time.Second).Seconds()
+	}
+	if e := i.Exchange; e != nil {
+		shown.Exchange = &Exchange{
+			Entries: e.Entries, Breaker: breaker(e.Down), Retry: e.RetryAfter.Round(time.Second).Seconds(),
+		}
+		if f := e.Failure; f != nil {
+			shown.Exchange.LastError = &LastError{exchange.Operation, printable(f.Err.Error()), f.At.UTC(), false}
 		}
 	}
 	return shown
+}
+
+func breaker(down bool) string {
+	if down {
+		return "open"
+	}
+	return "closed"
 }
 
 func metadataOf(m *discovery.Metadata) *Metadata {

@@ -30,8 +30,9 @@ func ThumbprintOfPeer(urlEncodedPEM string) (thumbprint string, err error) {
 	if !strings.HasPrefix(text, begin) {
 		return "", certificateError("does not begin as PEM")
 	}
-	block, _ := pem.Decode([]byte(text))
-	if block == nil || block.Type != "CERTIFICATE" {
+	block, rest := pem.Decode([]byte(text))
+	// The decoder skips what it cannot read, and finds the certificate after it.
+	if block == nil || block.Type != "CERTIFICATE" || strings.Count(text[:len(text)-len(rest)], begin) != 1 {
 		return "", certificateError("is not PEM")
 	}
 	return thumbprintOf(block.Bytes)

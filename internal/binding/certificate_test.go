@@ -106,6 +106,8 @@ func TestPeerCertificates(t *testing.T) {
 		"more than 64 KiB":        url.PathEscape(one) + strings.Repeat("%0A", 22000),
 		"Subject of XFCC":         `Hash=abc;Cert="` + url.PathEscape(one) + `"`,
 		"broken, then a good one": pemOf([]byte("certificate")) + one,
+		"no base64, then one":     strings.Replace(one, "MII", "M!I", 1) + two,
+		"cut off, then one":       one[:100] + "\n" + two,
 	} {
 		if got, err := ThumbprintOfPeer(text); got != "" || !errors.Is(err, ErrKey) {
 			t.Errorf("%s: got %q, %v", name, got, err)

@@ -3,6 +3,7 @@ package binding
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -37,6 +38,16 @@ func (c DPoP) Validate() error {
 	return errors.Join(errs...)
 }
 
+// CheckFiles reads the key of the nonces, and reports why it cannot be used as a
+// [*field.Error].
+func (c DPoP) CheckFiles() error {
+	if c.NonceKeyFile == "" {
+		return nil
+	}
+	_, err := newNonces(c.NonceKeyFile, nil, slog.New(slog.DiscardHandler), time.Now)
+	return field.Under("nonce_key_file", err)
+}
+
 // parseOrigin reads scheme, host and port, and wants nothing after them.
 func parseOrigin(text string) (origin, error) {
 	if err := safehttp.CheckURL(text, true); err != nil {
@@ -69,11 +80,12 @@ func (c MTLS) Validate() error {
 func (c MTLS) Header() string { return strings.ToLower(c.ClientCertificateHeader) }
 
 // checkHeader wants a name that may be taken from every request: the header does not
-// go upstream. x-forwarded-client-cert holds no certificate of RFC 9440, and others
-// of the kind are Envoy's own.
+// go upstream, in no spelling of it with dashes and underscores. x-forwarded-client-cert
+// holds no certificate of RFC 9440, and others of the kind are Envoy's own.
 func checkHeader(name string) error {
+	name = strings.ReplaceAll(name, "_", "-")
 	for i := range len(name) {
-		if c := name[i]; !isAlphanumeric(c) && c != '-' && c != '_' {
+		if c := name[i]; !isAlphanumeric(c) && c != '-' {
 			return errors.New("want letters, digits, dashes and underscores only")
 		}
 	}

@@ -79,6 +79,7 @@ func TestClientCertificateHeader(t *testing.T) {
 	for _, name := range []string{
 		"Host", "authorization", "DPoP", ":path", "client cert", "client-cert:", "x-envoy-peer-metadata", "x-forwarded-for",
 		"x-forwarded-client-cert", "content-type", "cookie", "transfer-encoding", "ünsafe", " ",
+		"content_length", "Transfer_Encoding", "x_forwarded-client_cert", "user_agent", "grpc_timeout",
 	} {
 		errs := field.List(MTLS{ClientCertificateHeader: name}.Validate())
 		if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "client_certificate_header: ") {

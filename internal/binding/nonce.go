@@ -24,6 +24,7 @@ const minNonceKeyBytes = 32
 // nonces are made of the time and a key, and of nothing else: none is remembered,
 // and every replica with the same key takes those of every other (RFC 9449 §8).
 type nonces struct {
+	path string // of the file with the key; empty: there is none
 	keys interface{ Value() *nonceKeys }
 	now  func() time.Time
 
@@ -43,26 +44,34 @@ type madeNonces struct {
 	old   [4]string // still accepted, but to be renewed; empty: there is none
 }
 
-// newNonces reads the file; an empty path stands for a key that nobody else has.
-func newNonces(path string, log *slog.Logger, now func() time.Time) (*nonces, error) {
+// newNonces reads the file; an empty path stands for a key that nobody else has. Those
+// that were in use before stay where the path is the same, with the keys that they
+// have; otherwise their key is the one before, so that clients need not begin anew.
+func newNonces(path string, before *nonces, log *slog.Logger, now func() time.Time) (*nonces, error) {
+	if before != nil && before.path == path {
+		return before, nil
+	}
+	var old []byte
+	if before != nil {
+		old = before.keys.Value().current
+	}
 	if path == "" {
 		key := make([]byte, minNonceKeyBytes)
 		_, _ = rand.Read(key) // it never fails
-		return &nonces{keys: fixedKeys{&nonceKeys{current: key}}, now: now}, nil
+		return &nonces{keys: fixedKeys{&nonceKeys{key, old}}, now: now}, nil
 	}
-	var current []byte
 	file, err := livefile.Open(path, log, func(content []byte) (*nonceKeys, error) {
 		if len(content) < minNonceKeyBytes {
 			return nil, fmt.Errorf("key of %d bytes, want at least %d", len(content), minNonceKeyBytes)
 		}
-		keys := &nonceKeys{append([]byte(nil), content...), current}
-		current = keys.current
+		keys := &nonceKeys{append([]byte(nil), content...), old}
+		old = keys.current
 		return keys, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &nonces{keys: file, now: now}, nil
+	return &nonces{path: path, keys: file, now: now}, nil
 }
 
 // fixedKeys are not in a file.

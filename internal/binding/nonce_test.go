@@ -196,3 +196,52 @@ func TestNoncesSayNothing(t *testing.T) {
 		now = now.Add(nonceEpoch)
 	}
 }
+
+// TestNoncesOfTheChecksBefore stay good when other checks take their place, and so do
+// those of the key before in a file that is not another one.
+func TestNoncesOfTheChecksBefore(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	keyFile(t, one, strings.Repeat("1", 32))
+	keyFile(t, two, strings.Repeat("2", 32))
+	for name, paths := range map[string][2]string{
+		"random": {"", ""}, "the same file": {one, one}, "another file": {one, two},
+		"a file now": {"", one}, "no file any more": {one, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClient(t, "ES256")
+			before := newProofs(t, section(required(paths[0])))
+			change := func(d *DPoP) { d.MaxAge = 2 * time.Minute }
+			after := newProofs(t, section(required(paths[1]), change), func(o *Options) { o.Before = before })
+			r := c.request(c.proof(t, nil, m{"nonce": before.Nonce()}))
+			next, err := after.Accept(t.Context(), r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if same := paths[0] == paths[1]; same != (next == "") {
+				t.Errorf("got the next nonce %q of the same key: %t", next, same)
+			}
+		})
+	}
+}
+
+// TestKeyBeforeOutlivesOtherChecks: a key that was replaced in its file counts on.
+func TestKeyBeforeOutlivesOtherChecks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, path := newClient(t, "ES256"), filepath.Join(t.TempDir(), "key")
+		keyFile(t, path, strings.Repeat("1", 32))
+		before := newProofs(t, section(required(path)))
+		nonce := before.Nonce()
+		keyFile(t, path, strings.Repeat("2", 32))
+		time.Sleep(livefile.Interval)
+		before.Nonce() // looks at the file
+		time.Sleep(livefile.Interval)
+		if before.Nonce() == nonce {
+			t.Fatal("the new key is not in use")
+		}
+		after := newProofs(t, section(required(path)), func(o *Options) { o.Before = before })
+		if _, err := after.Accept(t.Context(), c.request(c.proof(t, nil, m{"nonce": nonce}))); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -51,10 +51,12 @@ type Options struct {
 	Log     *slog.Logger        // of a key file that changes; nil: nothing is logged
 	Now     func() time.Time    // nil: time.Now
 	Told    func(result string) // of every proof, also from several goroutines at once; nil: nobody
+	Before  *Proofs             // that these replace, and whose nonces stay good; nil: there are none
 }
 
 // Proofs checks proofs of possession. It is safe for concurrent use, and may be
-// replaced by another with the same Replays without one being accepted twice.
+// replaced by another with the same Replays without one being accepted twice, and
+// without a nonce being refused that was good.
 type Proofs struct {
 	algorithms []string
 	maxAge     time.Duration
@@ -84,7 +86,11 @@ func NewProofs(c DPoP, o Options) (*Proofs, error) {
 	if o.Told == nil {
 		o.Told = func(string) {}
 	}
-	nonces, err := newNonces(c.NonceKeyFile, o.Log, o.Now)
+	var before *nonces
+	if o.Before != nil {
+		before = o.Before.nonces
+	}
+	nonces, err := newNonces(c.NonceKeyFile, before, o.Log, o.Now)
 	if err != nil {
 		return nil, err
 	}

@@ -83,3 +83,30 @@ func TestExplainOfBoundTokens(t *testing.T) {
 		})
 	}
 }
+
+// TestExplainShowsNoUpstreamToken: that there is one, it says.
+func TestExplainShowsNoUpstreamToken(t *testing.T) {
+	as := issuer(t)
+	const secret = "s3cret-of-the-upstream"
+	as.Behave(devissuer.PathToken, devissuer.Behaviour{Status: 200, Body: `{"access_token":"` + secret + `","token_type":"Bearer",` +
+		`"expires_in":60,"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"}`})
+	dir := files(t, map[string]string{
+		"token": as.JWT(devissuer.Claims{"sub": "alice", "aud": "api"}),
+		"gate.yaml": "auth: {issuer: '" + as.URL() + "', audience: api, insecure_http: true, client_id: gate, client_secret: s3cret}\nrules:\n" +
+			"- {name: a, match: {paths: [/a]}, upstream_token: {audience: [b]}}\n" +
+			"- {name: b, match: {paths: [/b]}, upstream_token: {audience: [b], header: X-Upstream-Token}}\n",
+	})
+	for _, path := range []string{"/a", "/b"} {
+		for _, output := range []string{"text", "json"} {
+			var out bytes.Buffer
+			status := Run(t.Context(), build, []string{
+				"explain", "--config=" + filepath.Join(dir, "gate.yaml"), "--token-file=" + filepath.Join(dir, "token"),
+				"--path=" + path, "--output=" + output,
+			}, &out, &out)
+			if status != 0 || strings.Contains(out.String(), secret) || !strings.Contains(out.String(), "[redacted]") ||
+				!strings.Contains(out.String(), "alice") {
+				t.Errorf("%s as %s: got %d and %s", path, output, status, &out)
+			}
+		}
+	}
+}

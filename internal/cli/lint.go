@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,6 +122,7 @@ func policyOf(cfg *config.Config) *lint.Policy {
 		p.PeerCertificate = mtls.Header() == ""
 		if !p.PeerCertificate {
 			p.RequestHeaders = append(p.RequestHeaders, mtls.Header())
+			p.Removed = append(p.Removed, mtls.Header())
 		}
 	}
 	for name := range cfg.Authz.Headers {
@@ -128,23 +130,27 @@ func policyOf(cfg *config.Config) *lint.Policy {
 	}
 	for _, r := range cfg.Authz.Rules {
 		p.Rules = append(p.Rules, r.Name)
+		p.StreamUntilExpiry = p.StreamUntilExpiry || r.StreamUntilExpiry
 		p.MatchesPaths = p.MatchesPaths || strings.Contains(r.When, "request.path") ||
 			r.Match != nil && len(r.Match.Paths) > 0
 		p.RequestHeaders = append(p.RequestHeaders, headersRead(r.When)...)
-		if u := r.UpstreamToken; u != nil && u.Header != exchange.Authorization {
-			p.Headers = append(p.Headers, u.Header)
+		if u := r.UpstreamToken; u != nil {
+			p.ForwardToken = false // on its requests the client's goes away all the same
+			if !strings.EqualFold(u.Header, exchange.Authorization) && !slices.Contains(p.Headers, u.Header) {
+				p.Headers = append(p.Headers, u.Header)
+			}
 		}
 	}
 	for _, i := range cfg.Issuers {
 		p.Issuers = append(p.Issuers, i.Discovery.Issuer)
-		p.Introspection = max(p.Introspection, introspectionTime(i.Validation))
+		p.Introspection = max(p.Introspection, askingTime(i.Validation))
 	}
 	return p
 }
 
-// introspectionTime is how long a Check may wait for the authorization server.
-func introspectionTime(v validation.Config) time.Duration {
-	if v.Strategy == validation.StrategyJWT {
+// askingTime is how long a Check may wait for one answer of the authorization server.
+func askingTime(v validation.Config) time.Duration {
+	if v.Strategy == validation.StrategyJWT && len(v.Exchanges) == 0 {
 		return 0
 	}
 	return v.RequestTimeout

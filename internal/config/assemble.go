@@ -3,7 +3,6 @@ package config
 import (
 	"slices"
 
-	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -16,16 +15,22 @@ func (c *Config) assemble() {
 		i.share(c.exchangesAt(i.Discovery.Issuer))
 		i.Discovery.Intervals = c.JWKS
 		i.Discovery.WantKeys = !i.Discovery.NeedKeys && c.takesLogoutTokens(i.Discovery.Issuer)
-		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers), i.Validation.Exchanges)
+		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers), len(i.Validation.Exchanges) > 0)
 		c.Authz.Issuers = append(c.Authz.Issuers, i.Authz)
 	}
 }
 
-// exchangesAt says whether a rule takes tokens of that issuer and wants others for them.
-func (c *Config) exchangesAt(issuer string) bool {
-	return slices.ContainsFunc(c.Authz.Rules, func(r authz.Rule) bool {
-		return r.UpstreamToken != nil && (len(r.Issuers) == 0 || slices.Contains(r.Issuers, issuer))
-	})
+// exchangesAt returns the grants of the rules that take tokens of that issuer and want
+// others for them.
+func (c *Config) exchangesAt(issuer string) []string {
+	var grants []string
+	for _, r := range c.Authz.Rules {
+		if r.UpstreamToken != nil && (len(r.Issuers) == 0 || slices.Contains(r.Issuers, issuer)) {
+			grants = append(grants, r.UpstreamToken.Grant)
+		}
+	}
+	slices.Sort(grants)
+	return slices.Compact(grants)
 }
 
 // takesLogoutTokens says whether logout tokens of that issuer have to be verified.
@@ -34,11 +39,11 @@ func (c *Config) takesLogoutTokens(issuer string) bool {
 }
 
 // share hands values from the room that has their key to those that have not.
-func (i *Issuer) share(exchanges bool) {
+func (i *Issuer) share(exchanges []string) {
 	d, v, a := &i.Discovery, &i.Validation, &i.Authz
 	introspects := v.Strategy != validation.StrategyJWT
 	rechecks := v.Strategy == validation.StrategyJWT && v.RecheckInterval > 0
-	authenticates := introspects || exchanges || rechecks
+	authenticates := introspects || len(exchanges) > 0 || rechecks
 	v.Exchanges = exchanges
 
 	d.RequestTimeout = v.RequestTimeout
@@ -46,7 +51,7 @@ func (i *Issuer) share(exchanges bool) {
 	d.NeedIntrospection = introspects
 	d.WantIntrospection = rechecks
 	d.NeedToken = introspects && v.ClientAuthMethod == validation.AuthBearer
-	d.WantToken = exchanges || rechecks && v.ClientAuthMethod == validation.AuthBearer
+	d.WantToken = len(exchanges) > 0 || rechecks && v.ClientAuthMethod == validation.AuthBearer
 	d.MutualTLS = authenticates && v.ClientAuthMethod == validation.AuthTLS
 	if d.MutualTLS { // the key of private_key_jwt is no part of a connection
 		d.ClientCertFile, d.ClientKeyFile = v.ClientCertFile, v.ClientKeyFile

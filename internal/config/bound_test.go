@@ -45,6 +45,7 @@ func TestMistakesInBinding(t *testing.T) {
 		"}\ndpop: {}\nrules: [{name: r, token_binding: mtls}]\n":               "rules[0].token_binding: is mtls",
 		"}\ndpop: {}\nrules: [{name: r, access: deny, token_binding: dpop}]\n": "rules[0].token_binding: is never looked at",
 		"}\ndpop:\n": "dpop",
+		"}\ndpop: {nonce_key_file: /none, max_age: 11m}\n": "dpop.nonce_key_file: ", // all at once
 	} {
 		_, err := load(t, "a.yaml", "auth: {issuer: https://a.example.com, audience: a, "+content)
 		if err == nil || !strings.Contains(err.Error(), want) {

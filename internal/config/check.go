@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/bearergate/bearergate/envoy"
-	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/internal/field"
 	"github.com/bearergate/bearergate/internal/memory"
 	"github.com/bearergate/bearergate/validation"
@@ -162,21 +161,11 @@ func (c *Config) checkFiles() error {
 		errs = append(errs, c.own(n, i.Discovery.CheckFiles()), c.own(n, i.Validation.CheckFiles()))
 	}
 	errs = append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken(), c.Telemetry.DecisionLog.checkFiles())
-	errs = append(errs, c.checkNonceKey(), c.checkFleetFiles())
+	errs = append(errs, c.checkFleetFiles())
+	if c.Authz.DPoP != nil {
+		errs = append(errs, field.Under("dpop", c.Authz.DPoP.CheckFiles()))
+	}
 	return errors.Join(errs...)
-}
-
-// checkNonceKey has the key read as the service will.
-func (c *Config) checkNonceKey() error {
-	dpop := c.Authz.DPoP
-	if dpop == nil || dpop.NonceKeyFile == "" {
-		return nil
-	}
-	if dpop.Validate() != nil {
-		return nil //nolint:nilerr // told already
-	}
-	_, err := binding.NewProofs(*dpop, binding.Options{Replays: binding.NewMemory(1000, nil)})
-	return field.Under("dpop.nonce_key_file", err)
 }
 
 // Warnings says in one line each what the configuration allows although it is

@@ -67,7 +67,8 @@ func (c Config) Validate() error {
 type Target struct {
 	Config
 
-	digest lru.Key
+	digest   lru.Key
+	unwanted bool // no rule has the grant
 }
 
 // NewTarget returns the target of c, which is valid.

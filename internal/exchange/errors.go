@@ -15,6 +15,9 @@ var (
 	ErrMisconfigured = errors.New("the exchange of tokens is not set up")
 )
 
+// errGrant is the ErrMisconfigured of a grant that is not for us.
+var errGrant = fmt.Errorf("%w: the token endpoint refuses the grant", ErrMisconfigured)
+
 // Results of the metrics (docs/contract.md §13).
 const (
 	resultSuccess       = "success"
@@ -47,8 +50,10 @@ func errorOf(code string) error {
 		return fmt.Errorf("%w: the token endpoint answered %s", validation.ErrInactive, code)
 	case "invalid_scope", "invalid_target", "access_denied":
 		return fmt.Errorf("%w: it answered %s", ErrRefused, code)
-	case "invalid_client", "unauthorized_client", "unsupported_grant_type":
+	case "invalid_client":
 		return fmt.Errorf("%w: the token endpoint answered %s", ErrMisconfigured, code)
+	case "unauthorized_client", "unsupported_grant_type":
+		return fmt.Errorf("%w: %s", errGrant, code)
 	}
 	return nil
 }

@@ -577,6 +577,43 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestProbeAsksAsTheRulesDo: a server that knows no other grant than theirs is no
+// misconfigured one, and no alarm.
+func TestProbeAsksAsTheRulesDo(t *testing.T) {
+	const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	for _, tc := range []struct {
+		grants []string
+		knows  string // the grant that the server knows
+		code   string // that it has for all others
+		want   error
+	}{
+		{[]string{exchange.OnBehalfOf}, jwtBearer, "unsupported_grant_type", nil},
+		{[]string{exchange.OnBehalfOf, exchange.ClientCredentials}, jwtBearer, "unsupported_grant_type", nil},
+		{[]string{exchange.ClientCredentials}, "client_credentials", "unsupported_grant_type", nil},
+		{[]string{exchange.ClientCredentials}, "client_credentials", "unauthorized_client", nil},
+		{[]string{exchange.ClientCredentials}, "client_credentials", "invalid_client", exchange.ErrMisconfigured},
+		{[]string{exchange.TokenExchange}, jwtBearer, "unsupported_grant_type", exchange.ErrMisconfigured},
+		{[]string{exchange.OnBehalfOf}, "client_credentials", "unauthorized_client", exchange.ErrMisconfigured},
+	} {
+		var log bytes.Buffer
+		s := &server{answer: func(form url.Values) (*http.Response, error) {
+			switch form.Get("grant_type") {
+			case "client_credentials":
+				t.Error("a token was asked for in earnest")
+			case tc.knows:
+				return answered(400, `{"error":"invalid_grant"}`)
+			}
+			return answered(400, `{"error":"`+tc.code+`"}`)
+		}}
+		err := exchanger(t, s, func(c *validation.Config, o *validation.Options) {
+			c.Exchanges, o.Log = tc.grants, slog.New(slog.NewJSONHandler(&log, nil))
+		}).Probe(t.Context())
+		if !errors.Is(err, tc.want) || (err == nil) != (tc.want == nil) || (log.Len() == 0) != (tc.want == nil) {
+			t.Errorf("%v, %s: got %v and log %q, want %v", tc.grants, tc.code, err, &log, tc.want)
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for _, tc := range []struct {
 		c    exchange.Config
@@ -606,5 +643,22 @@ func TestSecretFile(t *testing.T) {
 	cfg.ClientSecret, cfg.ClientSecretFile = "", file
 	if _, err := exchange.New(cfg, validation.Options{Source: published{}, Log: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Error("got an Exchanger that cannot say who it is")
+	}
+}
+
+// TestClientsTokenIsNoAnswer: a server that hands back what it was sent would have the
+// client's own token go upstream, which an exchange is there to prevent (M-11).
+func TestClientsTokenIsNoAnswer(t *testing.T) {
+	s := &server{answer: func(form url.Values) (*http.Response, error) {
+		return answered(200, good(form.Get("subject_token")+form.Get("assertion"), nil))
+	}}
+	e := exchanger(t, s, nil)
+	for _, grant := range []string{exchange.TokenExchange, exchange.OnBehalfOf} {
+		for range 2 { // nothing of it is remembered
+			got, err := e.Token(t.Context(), target(grant), "client's", time.Time{})
+			if !errors.Is(err, validation.ErrUnavailable) || got.Bare() != "" {
+				t.Errorf("%s: got %q, %v, want %v", grant, got.Bare(), err, validation.ErrUnavailable)
+			}
+		}
 	}
 }

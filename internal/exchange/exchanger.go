@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,7 @@ type Exchanger struct {
 	closing chan struct{} // nobody waits any longer
 	once    sync.Once
 	drops   atomic.Uint64 // what was asked for before one is not remembered
+	failure atomic.Pointer[validation.Failure]
 
 	mu      sync.Mutex
 	closed  bool // no call begins any longer
@@ -214,6 +216,7 @@ func (e *Exchanger) remember(key lru.Key, a answer, expiry time.Time) {
 // guarded makes one call, when its turn comes.
 func (e *Exchanger) guarded(ctx context.Context, t *Target, token string) (got issued, err error) {
 	if _, err := e.endpoint(); err != nil { // no call, and no failure of one
+		e.failed(err)
 		e.alarm(err)
 		return issued{}, err
 	}
@@ -256,14 +259,28 @@ func verdict(err error) guard.Verdict {
 // probe shows whether the endpoint is up, by a token that nobody was given: no client
 // can choose one that the endpoint chokes on, and none is issued for it.
 func (e *Exchanger) probe(ctx context.Context) guard.Verdict {
-	_, err := e.observed(ctx, NewTarget(Config{Grant: TokenExchange}), "probe"+rand.Text())
+	_, err := e.observed(ctx, e.probing(), "probe"+rand.Text())
 	return verdict(err)
+}
+
+// probing is what a probe asks for: by a grant of the rules, since a server may know no
+// other. Where all of them get tokens of our own, which a probe would be issued, it asks
+// by another one all the same, and that it is not taken says nothing.
+func (e *Exchanger) probing() *Target {
+	for _, grant := range []string{TokenExchange, OnBehalfOf} {
+		if slices.Contains(e.cfg.Exchanges, grant) {
+			return NewTarget(Config{Grant: grant})
+		}
+	}
+	t := NewTarget(Config{Grant: TokenExchange})
+	t.unwanted = true
+	return t
 }
 
 // Probe tries our credentials with a token that nobody was given, so that nothing is
 // issued. Its errors are those of [Exchanger.Token]; that the token is not taken is none.
 func (e *Exchanger) Probe(ctx context.Context) error {
-	_, err := e.guarded(ctx, NewTarget(Config{Grant: TokenExchange}), "probe"+rand.Text())
+	_, err := e.guarded(ctx, e.probing(), "probe"+rand.Text())
 	if errors.Is(err, ErrMisconfigured) || errors.Is(err, validation.ErrUnavailable) {
 		return err
 	}
@@ -275,6 +292,7 @@ func (e *Exchanger) observed(ctx context.Context, t *Target, token string) (issu
 	began := e.now()
 	ctx = e.events.Start(ctx, Operation)
 	got, err := e.answered(ctx, t, token)
+	e.failed(err)
 	e.events.End(ctx, validation.Event{
 		Operation: Operation, Issuer: e.cfg.Issuer, Result: resultOf(err), Took: e.now().Sub(began),
 	})
@@ -309,6 +327,12 @@ func (e *Exchanger) call(ctx context.Context, t *Target, token string) (issued, 
 	got, err := open(t.Grant, resp, body, unread, e.now())
 	if resp.StatusCode == http.StatusUnauthorized {
 		e.auth.Rejected()
+	}
+	if t.unwanted && errors.Is(err, errGrant) {
+		return issued{}, fmt.Errorf("%w: the grant is none that a rule has", validation.ErrInactive)
+	}
+	if err == nil && t.ofClient() && got.value == scheme+token {
+		return issued{}, unavailable("token endpoint: answered with the very token that was to be exchanged")
 	}
 	return got, err
 }

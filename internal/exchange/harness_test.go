@@ -104,7 +104,7 @@ func good(token string, change map[string]any) string {
 
 func config() validation.Config {
 	return validation.Config{
-		Issuer: "https://as.example.com", Strategy: validation.StrategyJWT, Exchanges: true,
+		Issuer: "https://as.example.com", Strategy: validation.StrategyJWT, Exchanges: []string{exchange.TokenExchange},
 		ClientID: "gate", ClientSecret: "s3cret", ClientAuthMethod: validation.AuthBasic, RequestTimeout: time.Second,
 		Cache: validation.CacheConfig{MaxEntries: 1000, MaxBytes: bytesize.MiB, TTL: time.Minute, NegativeTTL: 5 * time.Second},
 	}

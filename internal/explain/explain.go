@@ -38,6 +38,7 @@ type Request struct {
 	Headers map[string]string // others, by their lower-case name; Token comes before an authorization here
 
 	Issuers []string // that are configured; hints look for one like the token's
+	Reveal  bool     // the token for the upstream is made up, and may stand in the response
 }
 
 // Walk is what happened to a request.
@@ -46,7 +47,7 @@ type Walk struct {
 	Reason   string          `json:"reason"`
 	Allowed  bool            `json:"allowed"`        // or answered with a document
 	Hint     string          `json:"hint,omitempty"` // the setting that would change it
-	Response json.RawMessage `json:"response"`       // the CheckResponse
+	Response json.RawMessage `json:"response"`       // the CheckResponse, without the upstream's token
 }
 
 // Checker is met by the Check server of package envoy.
@@ -60,6 +61,9 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 	response, err := checks.Check(ctx, r.check())
 	if err != nil {
 		return nil, err
+	}
+	if !r.Reveal {
+		redact(response, recorder.Concealed())
 	}
 	raw, err := protojson.Marshal(response)
 	if err != nil {
@@ -79,6 +83,23 @@ func Run(ctx context.Context, checks Checker, r Request) (*Walk, error) {
 		Response: compact.Bytes(),
 	}, nil
 }
+
+// redact takes the token for the upstream out of the response: whoever may explain a
+// request must not get a token by it (docs/contract.md §10).
+func redact(response *authv3.CheckResponse, header string) {
+	for _, h := range response.GetOkResponse().GetHeaders() {
+		if h.GetHeader().GetKey() != header {
+			continue
+		}
+		scheme, _, bearer := strings.Cut(h.GetHeader().GetValue(), " ")
+		h.Header.Value = redacted
+		if bearer {
+			h.Header.Value = scheme + " " + redacted
+		}
+	}
+}
+
+const redacted = "[redacted]"
 
 func (r Request) check() *authv3.CheckRequest {
 	headers := map[string]string{":method": r.Method, ":authority": r.Host, ":path": r.Path}

@@ -24,6 +24,8 @@ rules:
 - {name: open, match: {paths: [/open]}, access: public}
 - {name: admin, match: {paths: [/admin]}, scopes: [admin]}
 - {name: closed, access: deny}
+- {name: own, match: {paths: [/own]}, upstream_token: {audience: [orders]}}
+- {name: other, match: {paths: [/other]}, upstream_token: {audience: [orders], header: x-orders-token}}
 resources: [{resource: 'https://mcp.example.com/mcp', scopes_supported: [mcp]}]
 `
 
@@ -31,13 +33,13 @@ resources: [{resource: 'https://mcp.example.com/mcp', scopes_supported: [mcp]}]
 // stands behind.
 func walker(t *testing.T) (*devissuer.Issuer, func(explain.Request) *explain.Walk) {
 	t.Helper()
-	as, stop, err := devissuer.Start(nil)
+	as, stop, err := devissuer.Start(map[string]string{"gate": "s3cret"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(stop)
 	path := filepath.Join(t.TempDir(), "a.yaml")
-	content := "auth: {issuer: '" + as.URL() + "', audience: api, insecure_http: true}\n" + rules
+	content := "auth: {issuer: '" + as.URL() + "', audience: api, insecure_http: true, client_id: gate, client_secret: s3cret}\n" + rules
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -72,6 +74,30 @@ func printed(t *testing.T, walk *explain.Walk) (text, raw string) {
 		t.Fatal(err)
 	}
 	return people.String(), programs.String()
+}
+
+// TestUpstreamTokenIsNeverShown: whoever may explain a request must not get a token
+// for it (docs/contract.md §10).
+func TestUpstreamTokenIsNeverShown(t *testing.T) {
+	as, walk := walker(t)
+	const given = "the-upstreams-own"
+	as.AnswerTokens(devissuer.Claims{"access_token": given})
+	token := as.JWT(claims{"sub": "alice", "aud": "api", "scope": "read"})
+	for path, want := range map[string]string{
+		"/own":   `"key":"authorization","value":"Bearer [redacted]"`,
+		"/other": `"key":"x-orders-token","value":"[redacted]"`,
+	} {
+		for range 2 { // asked for, and remembered
+			got := walk(explain.Request{Method: "GET", Host: "h", Path: path, Token: token})
+			text, raw := printed(t, got)
+			if got.Reason != "allowed" || !strings.Contains(string(got.Response), want) {
+				t.Errorf("%s: got %s and %s, want %s", path, got.Reason, got.Response, want)
+			}
+			if strings.Contains(text+raw, given) {
+				t.Errorf("%s: the upstream's token is in %s", path, text)
+			}
+		}
+	}
 }
 
 // The exact response is shown, and whether it lets the request pass.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +86,9 @@ func (i *issuer) issue(t token, prefix string) (string, error) {
 // answer is what introspection says of an active token (RFC 7662 §2.2).
 func answer(t token, claims map[string]any) map[string]any {
 	members := map[string]any{"active": true}
-	if _, given := t.Claims["token_type"]; !given {
+	if slices.Contains(t.Bound, boundDPoP) {
+		members["token_type"] = "DPoP"
+	} else if _, given := t.Claims["token_type"]; !given {
 		members["token_type"] = "Bearer"
 	}
 	maps.Copy(members, claims)
@@ -161,7 +164,7 @@ func (i *issuer) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	switch {
 	case r.Method == http.MethodPost && r.URL.String() == i.tokens:
-		return i.exchange(r)
+		return i.exchange(r, body)
 	case r.Method == http.MethodPost:
 		return i.introspect(r, body)
 	case r.URL.String() == i.jwksURI:
@@ -192,10 +195,20 @@ func (i *issuer) introspect(r *http.Request, body []byte) (*http.Response, error
 }
 
 // exchange gives a token for the upstream, whoever asks: which ones the real server
-// gives is not where policies are tested.
-func (i *issuer) exchange(r *http.Request) (*http.Response, error) {
+// gives is not where policies are tested. The token says what was asked for, so that a
+// case can want it.
+func (i *issuer) exchange(r *http.Request, body []byte) (*http.Response, error) {
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, err
+	}
+	token := "upstream-token"
+	asked := slices.Concat(form["audience"], form["resource"], strings.Fields(form.Get("scope")))
+	if len(asked) > 0 {
+		token += ":" + strings.Join(asked, ",")
+	}
 	return respondJSON(r, map[string]any{
-		"access_token": rand.Text(), "token_type": "Bearer", "expires_in": int(lifetime.Seconds()),
+		"access_token": token, "token_type": "Bearer", "expires_in": int(lifetime.Seconds()),
 		"issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
 	})
 }

@@ -60,16 +60,28 @@ func (k key) public() jose.JSONWebKey {
 	return jose.JSONWebKey{Key: k.private.Public(), KeyID: k.id, Use: "sig"}
 }
 
-// sign returns the compact JWS of claims.
+// sign returns the compact JWS of claims, which names the key.
 func (k key) sign(typ string, claims map[string]any) (string, error) {
+	return k.jws(map[string]any{"typ": typ, "kid": k.id}, claims)
+}
+
+// prove returns the compact JWS of claims, which has the key (RFC 9449 §4.2).
+func (k key) prove(typ string, claims map[string]any) (string, error) {
+	return k.jws(map[string]any{"typ": typ, "jwk": jose.JSONWebKey{Key: k.private.Public()}}, claims)
+}
+
+func (k key) jws(header, claims map[string]any) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", err
 	}
 	if k.algorithm == ed25519Name {
-		return k.signEd25519(typ, payload)
+		return k.signEd25519(header, payload)
 	}
-	options := (&jose.SignerOptions{}).WithType(jose.ContentType(typ)).WithHeader("kid", k.id)
+	options := new(jose.SignerOptions)
+	for name, value := range header {
+		options.WithHeader(jose.HeaderKey(name), value)
+	}
 	by := jose.SigningKey{Algorithm: jose.SignatureAlgorithm(k.algorithm), Key: k.private}
 	signer, err := jose.NewSigner(by, options)
 	if err != nil {
@@ -82,8 +94,9 @@ func (k key) sign(typ string, claims map[string]any) (string, error) {
 	return jws.CompactSerialize()
 }
 
-func (k key) signEd25519(typ string, payload []byte) (string, error) {
-	signed, err := unsigned(map[string]any{"alg": k.algorithm, "kid": k.id, "typ": typ}, payload)
+func (k key) signEd25519(header map[string]any, payload []byte) (string, error) {
+	header["alg"] = k.algorithm
+	signed, err := unsigned(header, payload)
 	if err != nil {
 		return "", err
 	}

@@ -48,6 +48,7 @@ type token struct {
 	Issuer string         `key:"issuer"`
 	Kind   string         `key:"kind" default:"jwt" oneof:"jwt|opaque"`
 	Claims map[string]any `key:"claims"`
+	Bound  []string       `key:"bound,string" oneof:"dpop|mtls"`
 	Break  string         `key:"break,empty" oneof:"signature|alg_none|unknown_key|expired|inactive|revoked|outage"`
 }
 
@@ -65,6 +66,9 @@ type request struct {
 	Headers    map[string]string `key:"headers"`
 	Token      string            `key:"token"`
 	Extensions map[string]string `key:"context_extensions"`
+
+	Proof       string `key:"proof,empty" oneof:"valid|none|bearer|replayed|wrong_method|wrong_path|expired|other_key|without_nonce"`
+	Certificate string `key:"client_certificate,empty" oneof:"own|other|none"`
 }
 
 // want is what is compared; what is not given is not looked at. In maps, null is
@@ -137,6 +141,9 @@ func (t token) check(cfg *config.Config) error {
 	default:
 		errs = append(errs, t.checkBreak(cfg.Issuers[of].Validation.Strategy))
 	}
+	if _, given := t.Claims["cnf"]; given && len(t.Bound) > 0 {
+		errs = append(errs, field.Errorf("bound", "and claims say cnf, want one of them"))
+	}
 	return errors.Join(errs...)
 }
 
@@ -190,7 +197,7 @@ func (c *testCase) check(tokens map[string]token, cfg *config.Config) error {
 }
 
 func (r request) check(tokens map[string]token) error {
-	var errs []error
+	errs := []error{field.Check(r), r.checkProof()}
 	if _, known := tokens[r.Token]; r.Token != "" && !known {
 		errs = append(errs, field.Errorf("token", "%q is not under tokens", r.Token))
 	}
@@ -203,6 +210,18 @@ func (r request) check(tokens map[string]token) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkProof refuses what there is nothing to prove with.
+func (r request) checkProof() error {
+	switch _, raw := r.Headers["dpop"]; {
+	case r.Proof == "":
+	case r.Token == "":
+		return field.Errorf("proof", "and no token: a proof goes with one")
+	case raw:
+		return field.Errorf("proof", "given together with the header dpop, want one of them")
+	}
+	return nil
 }
 
 func (w want) check(cfg *config.Config) error {

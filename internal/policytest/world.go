@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -29,6 +30,8 @@ type world struct {
 	tokens  map[string]token
 	issued  map[string]string // by the name of the token
 
+	own, other sender // the client to which tokens are bound, and another
+
 	services map[string]*service.Service // by the issuer that cannot be reached; "": all can
 }
 
@@ -40,6 +43,9 @@ func newWorld(cfg *config.Config, s *suite) (*world, error) {
 	if w.now.IsZero() {
 		w.now = time.Now()
 	}
+	if err := w.makeSenders(); err != nil {
+		return nil, err
+	}
 	prefixes := map[string]string{}
 	for _, c := range w.cfg.Issuers {
 		i, err := newIssuer(c, w.now)
@@ -50,6 +56,10 @@ func newWorld(cfg *config.Config, s *suite) (*world, error) {
 		w.names = append(w.names, i.name)
 	}
 	for name, t := range s.Tokens {
+		t, err := w.bind(t)
+		if err != nil {
+			return nil, fmt.Errorf("token %s: %w", name, err)
+		}
 		issued, err := w.issuers[t.Issuer].issue(t, prefixes[t.Issuer])
 		if err != nil {
 			return nil, fmt.Errorf("token %s: %w", name, err)
@@ -57,6 +67,37 @@ func newWorld(cfg *config.Config, s *suite) (*world, error) {
 		w.issued[name] = issued
 	}
 	return w, nil
+}
+
+// makeSenders makes the clients with keys that proofs may be signed with.
+func (w *world) makeSenders() error {
+	algorithm := "ES256"
+	var err error
+	if dpop := w.cfg.Authz.DPoP; dpop != nil {
+		if algorithm, err = algorithmOf(dpop.Algorithms); err != nil {
+			return fmt.Errorf("dpop: %w", err)
+		}
+	}
+	if w.own, err = newSender(algorithm); err != nil {
+		return err
+	}
+	w.other, err = newSender(algorithm)
+	return err
+}
+
+// bind has t say to whom it is bound.
+func (w *world) bind(t token) (token, error) {
+	if len(t.Bound) == 0 {
+		return t, nil
+	}
+	cnf, err := w.own.confirmation(t.Bound)
+	if err != nil {
+		return t, err
+	}
+	claims := map[string]any{"cnf": cnf}
+	maps.Copy(claims, t.Claims)
+	t.Claims = claims
+	return t, nil
 }
 
 // keysOf is where the keys are that a configuration has in a file. It is no address
@@ -100,10 +141,37 @@ func (w *world) decide(ctx context.Context, r request) (*outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	walk, err := explain.Run(ctx, svc.Checks(), explain.Request{
-		Method: r.Method, Host: r.Host, Path: r.Path, Headers: r.Headers,
+	to := explain.Request{
+		Method: r.Method, Host: r.Host, Path: r.Path, Headers: maps.Clone(r.Headers),
 		Token: w.issued[r.Token], Extensions: r.Extensions, Issuers: w.names,
-	})
+		Reveal: true,
+	}
+	proof := w.sends(r, &to)
+	got, err := w.send(ctx, svc, r, &to, proof, "")
+	if err == nil && proof != "" && proof != proofWithoutNonce && got.wantsNonce() != "" { // as libraries do
+		got, err = w.send(ctx, svc, r, &to, proof, got.wantsNonce())
+	}
+	if err == nil && proof == proofReplayed {
+		return judge(ctx, svc, to)
+	}
+	return got, err
+}
+
+// send sends the request with a new proof of that kind; empty: with none.
+func (w *world) send(
+	ctx context.Context, svc *service.Service, r request, to *explain.Request, proof, nonce string,
+) (*outcome, error) {
+	if proof != "" {
+		var err error
+		if to.Proof, err = w.prove(proof, r, to.Token, nonce); err != nil {
+			return nil, err
+		}
+	}
+	return judge(ctx, svc, *to)
+}
+
+func judge(ctx context.Context, svc *service.Service, r explain.Request) (*outcome, error) {
+	walk, err := explain.Run(ctx, svc.Checks(), r)
 	if err != nil {
 		return nil, err
 	}

@@ -19,20 +19,25 @@ func TestExamplesOfTheSpecifications(t *testing.T) {
 		code   string // of the refusal; empty: it is accepted
 		result string
 	}{
-		"RFC 8417 §2.1.1, SCIM, two names of events that are not known, and sub": {`{
-			"iss":"https://scim.example.com","iat":1458496404,"jti":"4d3559ec67504aaba65d40b0363faad8",
+		"RFC 8417 and 8936, SCIM": {`{
+			"jti":"4d3559ec67504aaba65d40b0363faad8","iat":1458496404,"iss":"https://scim.example.com",
 			"aud":["https://scim.example.com/Feeds/98d52461fa5bbc879593b7754","https://scim.example.com/Feeds/5d7604516b1d08641d7676ee7"],
-			"sub":"https://scim.example.com/Users/44f6142df96bd6ab61e7521d9",
 			"events":{"urn:ietf:params:scim:event:create":{"ref":"https://scim.example.com/Users/44f6142df96bd6ab61e7521d9",
-			"attributes":["id","name","userName","password","emails"]}}}`, codeRequest, ResultRefused},
-		"RFC 8417 §2, password reset with an extension": {`{
-			"iss":"https://idp.example.com/","jti":"3d0c3cf797584bd193bd0fb1bd4e7d30","iat":1458496025,"aud":["https://jhub.example.com/Feeds/98d52461fa5bbc879593b7754"],
+			"attributes":["id","name","userName","password","emails"]}}}`, "", ResultIgnored},
+		"RFC 8417 and 8936, two names of an event, and sub": {`{
+			"jti":"3d0c3cf797584bd193bd0fb1bd4e7d30","iat":1458496025,"iss":"https://scim.example.com",
+			"aud":["https://jhub.example.com/Feeds/98d52461fa5bbc879593b7754","https://jhub.example.com/Feeds/5d7604516b1d08641d7676ee7"],
+			"sub":"https://scim.example.com/Users/44f6142df96bd6ab61e7521d9",
+			"events":{"urn:ietf:params:scim:event:passwordReset":{"id":"44f6142df96bd6ab61e7521d9"},
+			"https://example.com/scim/event/passwordResetExt":{"resetAttempts":5}}}`, codeRequest, ResultRefused},
+		"the same without sub": {`{
+			"jti":"3d0c3cf797584bd193bd0fb1bd4e7d30","iat":1458496025,"iss":"https://scim.example.com","aud":"x",
 			"events":{"urn:ietf:params:scim:event:passwordReset":{"id":"44f6142df96bd6ab61e7521d9"},
 			"https://example.com/scim/event/passwordResetExt":{"resetAttempts":5}}}`, "", ResultIgnored},
-		"RFC 8417 §2.1.2, logout, which is no event of ours": {`{
+		"RFC 8417, logout, which is no event of ours": {`{
 			"iss":"https://server.example.com","sub":"248289761001","aud":"s6BhdRkqt3","iat":1471566154,"jti":"bWJq","sid":"08a5019c-17e1-4977-8f42-65a12843ea02",
 			"events":{"http://schemas.openid.net/event/backchannel-logout":{}}}`, codeRequest, ResultRefused},
-		"RFC 8417 §2.1.4, RISC": {`{
+		"RFC 8417 and 8935, RISC": {`{
 			"iss":"https://idp.example.com/","jti":"756E69717565206964656E746966696572","iat":1508184845,"aud":"636C69656E745F6964",
 			"events":{"https://schemas.openid.net/secevent/risc/event-type/account-disabled":{
 			"subject":{"subject_type":"iss-sub","iss":"https://auth.example.com","sub":"7375626A656374"},"reason":"hijacking"}}}`, "", ResultRevoked},
@@ -69,7 +74,7 @@ func TestExamplesOfTheSpecifications(t *testing.T) {
 			"sub_id":{"format":"complex","session":{"format":"opaque","id":"dMTlD|1600802906337.16|16008.16"},
 			"user":{"format":"iss_sub","iss":"https://auth.example.com","sub":"99beb27c-c1c2-4955-882a-e0dc4996fcbc"},"tenant":{"format":"opaque","id":"123456789"}},
 			"events":{"https://schemas.openid.net/secevent/caep/event-type/session-revoked":{"initiating_entity":"policy",
-			"reason_admin":{"en":"Landspeed Policy Violation: C076E82F"},"reason_user":{"en":"Access attempt from multiple regions.","es-410":"Intento de acceso desde varias regiones."},
+			"reason_admin":{"en":"Landspeed Policy Violation: C076E82F"},"reason_user":{"en":"Access attempt from multiple regions."},
 			"event_timestamp":1615304991}}}`, "", ResultRevoked},
 		"CAEP §3.1, user, device and tenant": {`{
 			"iss":"https://idp.example.com/123456789/","jti":"24c63fb56e5a2d77a6b512616ca9fa24","iat":1615305159,"aud":"https://sp.example.com/caep","txn":"8675309",
@@ -81,10 +86,6 @@ func TestExamplesOfTheSpecifications(t *testing.T) {
 			"iss":"https://idp.example.com/987654321/","jti":"9afce1e4e642b165fcaacdd0e7aa4903","iat":1615305159,"aud":"https://sp.example2.net/caep","txn":"8675309",
 			"sub_id":{"format":"jwt_id","iss":"https://auth.example.com","jti":"f61t6e20zdo3px56gepu8rzlsp4c1dpc0fx7"},
 			"events":{"https://schemas.openid.net/secevent/caep/event-type/token-claims-change":{"event_timestamp":1615304991,"claims":{"role":"ro-admin"}}}}`, "", ResultDropped},
-		"RFC 8935 §2.2, an event that is not known": {`{
-			"iss":"https://idp.example.com/","jti":"756E69717565206964656E746966696572","iat":1508184845,"aud":"636C69656E745F6964",
-			"events":{"https://schemas.openid.net/secevent/risc/event-type/account-credential-change-required":{
-			"subject":{"format":"iss_sub","iss":"https://auth.example.com","sub":"7375626A656374"}}}}`, "", ResultRevoked},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)

@@ -38,6 +38,7 @@ type transmitter struct {
 	mu        sync.Mutex
 	down      bool
 	issuer    string // other than it should be; empty: the right one
+	appended  bool   // its metadata is below its path
 }
 
 func newKey(id string) jose.JSONWebKey {
@@ -62,11 +63,15 @@ func (tr *transmitter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.asked = append(tr.asked, r.URL.Path)
+	place := "/.well-known/ssf-configuration" + strings.TrimSuffix(tr.path, "/")
+	if tr.appended {
+		place = strings.TrimSuffix(tr.path, "/") + "/.well-known/ssf-configuration"
+	}
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case tr.down:
 		w.WriteHeader(http.StatusInternalServerError)
-	case r.URL.Path == "/.well-known/ssf-configuration"+strings.TrimSuffix(tr.path, "/"):
+	case r.URL.Path == place:
 		metadata := claims{"issuer": tr.name(), "jwks_uri": tr.url + "/keys", "spec_version": "1_0"}
 		if tr.issuer != "" {
 			metadata["issuer"] = tr.issuer
@@ -197,7 +202,7 @@ func (r *rig) start(t *testing.T, change ...func(*Config)) {
 	var err error
 	r.Receiver, err = NewReceiver(c, ReceiverOptions{
 		Set: r.set, Issuers: issuers(), Log: log, Events: observer,
-		Keys: func(issuer string) Keys { return oneKey{JSONWebKey: r.issuer} },
+		Keys: func(string) Keys { return oneKey{JSONWebKey: r.issuer} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +211,7 @@ func (r *rig) start(t *testing.T, change ...func(*Config)) {
 	done := make(chan struct{})
 	go func() { defer close(done); r.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	for r.as.up() && r.Receiver.senders[0].source.Ready() != nil {
+	for r.as.up() && r.senders[0].source.Ready() != nil {
 		time.Sleep(time.Millisecond)
 	}
 }

@@ -371,6 +371,35 @@ func TestMetadataOfAnIssuerWithAPath(t *testing.T) {
 	}
 }
 
+func TestMetadataBelowThePath(t *testing.T) {
+	as := newTransmitter(t, "/realms/a")
+	as.appended = true
+	r := &rig{as: as, lines: &lockedBuffer{}}
+	r.start(t)
+	if want := []string{"/.well-known/ssf-configuration/realms/a", "/realms/a/.well-known/ssf-configuration"}; !slices.Equal(as.asked[:2], want) {
+		t.Errorf("asked %v, want %v", as.asked, want)
+	}
+	want(t, r.push(r.as.set()), "")
+}
+
+func TestCriticalMembersThatCannotBeReadCountForNothing(t *testing.T) {
+	for _, critical := range []any{"tenant", []any{"tenant", 1}, claims{}} {
+		as := newTransmitter(t, "")
+		as.critical, as.issuer = critical, as.url // start does not wait for it
+		r := &rig{as: as, lines: &lockedBuffer{}}
+		r.start(t)
+		for deadline := time.Now().Add(5 * time.Second); !strings.Contains(r.lines.String(), "critical_subject_members"); {
+			if time.Now().After(deadline) {
+				t.Fatal("no word of it")
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if w := r.push(as.set()); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("%v: got %d, want 503", critical, w.Code)
+		}
+	}
+}
+
 func TestNoKeysIsNoRefusal(t *testing.T) {
 	as := newTransmitter(t, "")
 	as.down = true
@@ -426,6 +455,7 @@ func TestKeysRotate(t *testing.T) {
 }
 
 func TestPushTokenIsReRead(t *testing.T) {
+	t.Parallel()
 	var name string
 	r := newRig(t, func(c *Config) { name = c.Events[0].PushTokenFile })
 	if err := os.WriteFile(name, []byte("a-new-token"), 0o600); err != nil {

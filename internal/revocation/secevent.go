@@ -44,8 +44,8 @@ func effectOf(event string) effect {
 
 const eventStreamUpdated = ssf + "stream-updated"
 
-// set is a security event token that was found genuine.
-type set struct {
+// found is a security event token that is genuine.
+type found struct {
 	jti    string
 	effect effect
 	event  string       // its type; empty: none that is known here
@@ -67,23 +67,23 @@ type setReader struct {
 // read judges a token by RFC 8417 §2, and by what the Shared Signals Framework 1.0 §4
 // wants besides. Until the signature is verified nobody knows who sent it; then all
 // that is wrong is the transmitter's mistake.
-func (s *setReader) read(ctx context.Context, raw string) (set, error) {
+func (s *setReader) read(ctx context.Context, raw string) (found, error) {
 	jws, err := parse(raw, s.issuer.Algorithms)
 	if err != nil {
-		return set{}, err
+		return found{}, err
 	}
 	if err := s.checkKind(jws); err != nil {
-		return set{}, err
+		return found{}, err
 	}
 	if err := verify(ctx, jws, s.keys); err != nil {
-		return set{}, err
+		return found{}, err
 	}
-	found, err := s.readClaims(jws.Claims)
+	f, err := s.readClaims(jws.Claims)
 	var wrong *refusal
 	if errors.As(err, &wrong) {
 		wrong.signed = true
 	}
-	return found, err
+	return f, err
 }
 
 // checkKind tells events from the other tokens that the same keys sign, and looks at
@@ -103,38 +103,38 @@ func (s *setReader) checkKind(jws *strictjws.JWS) error {
 	return nil
 }
 
-func (s *setReader) readClaims(claims strictjws.Object) (set, error) {
+func (s *setReader) readClaims(claims strictjws.Object) (found, error) {
 	if err := checkAudience(claims, s.Audience); err != nil {
-		return set{}, err
+		return found{}, err
 	}
-	var found set
+	var f found
 	var err error
-	if found.jti, err = text(claims, "jti"); err != nil {
-		return set{}, err
+	if f.jti, err = text(claims, "jti"); err != nil {
+		return found{}, err
 	}
-	if found.issued, err = date(claims, "iat"); err != nil {
-		return set{}, err
+	if f.issued, err = date(claims, "iat"); err != nil {
+		return found{}, err
 	}
 	events, err := object("events", claims.Get("events"))
 	if err != nil {
-		return set{}, err
+		return found{}, err
 	}
-	payload, err := found.choose(events)
+	payload, err := f.choose(events)
 	if err != nil {
-		return set{}, err
+		return found{}, err
 	}
-	switch found.effect {
+	switch f.effect {
 	case effectAnswer:
-		found.status = streamStatus(payload)
+		f.status = streamStatus(payload)
 	case effectRevoke, effectDrop:
-		r, err := s.revocation(claims, payload, found)
+		r, err := s.revocation(claims, payload, f)
 		if err != nil {
-			return set{}, err
+			return found{}, err
 		}
-		found.all = []Revocation{r}
+		f.all = []Revocation{r}
 	case effectNone:
 	}
-	return found, nil
+	return f, nil
 }
 
 // streamStatus reads what a stream-updated event says. Keycloak (26.7) has an object there
@@ -152,7 +152,7 @@ func streamStatus(payload strictjws.Object) string {
 // if they are names of the very same event (Shared Signals Framework 1.0 §4.2.1), which
 // nobody can tell of those that are not known. A token with none that is known is
 // acknowledged, whatever it has.
-func (f *set) choose(events strictjws.Object) (payload strictjws.Object, err error) {
+func (f *found) choose(events strictjws.Object) (payload strictjws.Object, err error) {
 	if len(events.Members) == 0 {
 		return payload, refused(codeRequest, "there is no event")
 	}
@@ -172,13 +172,13 @@ func (f *set) choose(events strictjws.Object) (payload strictjws.Object, err err
 }
 
 // revocation returns what an event revokes or drops.
-func (s *setReader) revocation(claims, payload strictjws.Object, found set) (Revocation, error) {
+func (s *setReader) revocation(claims, payload strictjws.Object, f found) (Revocation, error) {
 	r, err := s.subject(claims, payload)
 	if err != nil {
 		return Revocation{}, err
 	}
 	r.Source = SourceSSF
-	r.Before = found.issued
+	r.Before = f.issued
 	if payload.Get("event_timestamp") != "" {
 		if r.Before, err = date(payload, "event_timestamp"); err != nil {
 			return Revocation{}, err
@@ -190,7 +190,7 @@ func (s *setReader) revocation(claims, payload strictjws.Object, found set) (Rev
 	if latest := now.Add(s.issuer.ClockSkew); r.Before.After(latest) {
 		r.Before = latest
 	}
-	if found.effect == effectDrop {
+	if f.effect == effectDrop {
 		// What was learnt since the event may have come from a server that did not
 		// know of it yet: asking once more costs little.
 		r.Facts = true
@@ -210,7 +210,7 @@ func (s *setReader) subject(claims, payload strictjws.Object) (Revocation, error
 		return Revocation{}, errors.Join(errNoKeys, err)
 	}
 	reader := subjects{s.Issuer, critical}
-	var found []Revocation
+	var all []Revocation
 	for _, value := range [...]strictjws.Value{claims.Get("sub_id"), payload.Get("subject")} {
 		if value == "" {
 			continue
@@ -223,13 +223,13 @@ func (s *setReader) subject(claims, payload strictjws.Object) (Revocation, error
 		if err != nil {
 			return Revocation{}, err
 		}
-		found = append(found, r)
+		all = append(all, r)
 	}
 	switch {
-	case len(found) == 0:
+	case len(all) == 0:
 		return Revocation{}, refused(codeRequest, "there is no subject")
-	case len(found) == 2 && found[0] != found[1]:
+	case len(all) == 2 && all[0] != all[1]:
 		return Revocation{}, refused(codeRequest, "sub_id and subject are not the same one")
 	}
-	return found[0], nil
+	return all[0], nil
 }

@@ -75,8 +75,8 @@ func (s *sender) criticalMembers() ([]string, error) {
 // take judges a token and does what it says. An error that is no [*refusal] says that
 // it is to come again. A token that came under the name of a jti must have that one.
 func (s *sender) take(ctx context.Context, raw, name string) error {
-	found, err := s.read(ctx, raw)
-	if err == nil && name != "" && found.jti != name {
+	f, err := s.read(ctx, raw)
+	if err == nil && name != "" && f.jti != name {
 		err = &refusal{codeRequest, "its jti is not the name that it came under", true}
 	}
 	if err != nil {
@@ -84,9 +84,9 @@ func (s *sender) take(ctx context.Context, raw, name string) error {
 		return err
 	}
 	result := ResultDuplicate
-	if s.set.accept(ctx, kindEvent, s.Transmitter.Transmitter, found.jti, found.all...) {
-		result = found.result()
-		s.tell(found)
+	if s.set.accept(ctx, kindEvent, s.Transmitter.Transmitter, f.jti, f.all...) {
+		result = f.result()
+		s.tell(f)
 	}
 	s.mu.Lock()
 	s.alive = s.now()
@@ -95,7 +95,7 @@ func (s *sender) take(ctx context.Context, raw, name string) error {
 	return nil
 }
 
-func (f *set) result() string {
+func (f *found) result() string {
 	switch f.effect {
 	case effectRevoke:
 		return ResultRevoked
@@ -109,12 +109,12 @@ func (f *set) result() string {
 }
 
 // tell logs what came, without whom it is about.
-func (s *sender) tell(found set) {
-	if found.event == eventStreamUpdated && found.status != "enabled" {
-		s.log.Error("the transmitter sends no more events", "status", safehttp.Line(found.status))
+func (s *sender) tell(f found) {
+	if f.event == eventStreamUpdated && f.status != "enabled" {
+		s.log.Error("the transmitter sends no more events", "status", safehttp.Line(f.status))
 		return
 	}
-	s.log.Info("security event", "event", found.event, "result", found.result(), "jti", safehttp.Line(found.jti))
+	s.log.Info("security event", "event", f.event, "result", f.result(), "jti", safehttp.Line(f.jti))
 }
 
 // refuse counts what was refused, and logs it: as an alarm if the transmitter sent it,

@@ -19,6 +19,8 @@ const (
 	// leastMemory is how long at least an event or logout token that was accepted is
 	// remembered: logout tokens are good for five minutes and for what clocks differ.
 	leastMemory = 15 * time.Minute
+	// maxAhead is by how much the clock of another replica may be ahead.
+	maxAhead = 5 * time.Minute
 	// forgetAtOnce is how many that have expired are let go under one lock: that takes
 	// some tens of microseconds.
 	forgetAtOnce = 16
@@ -127,8 +129,8 @@ func (s *Set) accept(ctx context.Context, kind Kind, sender, jti string, all ...
 	}
 	s.learn(id)
 	s.mu.Unlock()
-	for i := range told {
-		s.tell(ctx, told[i], fresh[i], all[i].Source)
+	for i, r := range all {
+		s.tell(ctx, told[i], fresh[i], r.Source)
 	}
 	// What it says comes first: no replica may know that it was accepted and not what
 	// it said.
@@ -165,9 +167,11 @@ func (s *Set) tell(ctx context.Context, r record, fresh bool, source string) {
 // records are learnt does not matter, so that all replicas come to the same.
 func (s *Set) learn(r record) (fresh bool) {
 	now := s.now().UnixMilli()
-	// Who told it has a clock of its own, and nothing is remembered for longer because
-	// that is wrong.
-	r.told = min(r.told, now)
+	// Who told it has a clock of its own, which may differ; but nothing is remembered
+	// for longer because that one is wrong.
+	if r.told > now+maxAhead.Milliseconds() {
+		r.told = now
+	}
 	s.forget(now)
 	if !s.alive(&r.entry, now) {
 		return false

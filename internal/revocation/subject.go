@@ -24,7 +24,7 @@ func (s subjects) read(o strictjws.Object) (Revocation, error) {
 }
 
 // format returns the name of the kind of identifier. Before RFC 9493 was one, it was
-// called subject_type, and had dashes (RFC 8417 §2.1.4 has an example).
+// called subject_type, and had dashes (RFC 8417 and RFC 8935 have an example).
 func format(o strictjws.Object) string {
 	if value := o.Get("format"); value != "" {
 		name, _ := value.Text()

@@ -68,6 +68,11 @@ func TestExchange(t *testing.T) {
 		if got != want || sees != "" {
 			t.Errorf("got %s and Authorization %q, want %s", got, sees, want)
 		}
+		failed := want == "misconfigured" || want == "unavailable"
+		state := svc.States()[0].Exchange
+		if told := state != nil && state.Failure != nil; failed && !told {
+			t.Errorf("%s: got state %+v, want the failure", want, state)
+		}
 	}
 }
 

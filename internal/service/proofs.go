@@ -8,7 +8,7 @@ import (
 )
 
 // proofs judges the DPoP proofs of one configuration. A reload that leaves the section
-// as it is keeps them, and with them the keys of its nonces.
+// as it is keeps them; one that changes it keeps their nonces good.
 type proofs struct {
 	config binding.DPoP
 	judge  *binding.Proofs
@@ -25,9 +25,11 @@ func (s *Service) proofsFor(c *binding.DPoP) (*proofs, error) {
 	if s.accepted == nil {
 		s.accepted = binding.NewMemory(c.ReplayEntries, s.now())
 	}
-	judge, err := binding.NewProofs(*c, binding.Options{
-		Replays: replays{s.fleet, s.accepted}, Log: s.log, Now: s.now(), Told: s.told.Proofs,
-	})
+	o := binding.Options{Replays: replays{s.fleet, s.accepted}, Log: s.log, Now: s.now(), Told: s.told.Proofs}
+	if s.proofs != nil {
+		o.Before = s.proofs.judge
+	}
+	judge, err := binding.NewProofs(*c, o)
 	if err != nil {
 		return nil, fmt.Errorf("dpop: %w", err)
 	}

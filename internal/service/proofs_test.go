@@ -66,10 +66,13 @@ func TestNoReloadForgetsAProof(t *testing.T) {
 		if got, _ := answered(t, svc, prove(token, proof)); got != want {
 			t.Errorf("after a reload to %q: got %s, want %s", more, got, want)
 		}
+		if n := svc.Proofs(); n != 1 {
+			t.Errorf("after a reload to %q: got %d proofs, want one", more, n)
+		}
 	}
 }
 
-// TestNoncesOutliveAReload that leaves the section as it is.
+// TestNoncesOutliveAReload, whatever it changes: a client need not begin anew.
 func TestNoncesOutliveAReload(t *testing.T) {
 	as, client := newIssuer(t), devissuer.NewProver()
 	const section = "dpop: {nonce: required}\n"
@@ -79,12 +82,22 @@ func TestNoncesOutliveAReload(t *testing.T) {
 	if got != "use_nonce" || nonce == "" {
 		t.Fatalf("got %s with nonce %q, want use_nonce with one", got, nonce)
 	}
-	if err := svc.Apply(configuration(t, as.URL(), rules+section+"realm: other\n")); err != nil {
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, []byte(strings.Repeat("k", 32)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	proof := client.Proof("GET", orders, token, claims{"nonce": nonce})
-	if got, _ := answered(t, svc, prove(token, proof)); got != "allowed" {
-		t.Errorf("got %s, want the nonce of before to count", got)
+	for _, after := range []string{
+		section + "realm: other\n",
+		"dpop: {nonce: required, max_age: 5m}\n",
+		"dpop: {nonce: required, nonce_key_file: '" + file + "'}\n",
+	} {
+		if err := svc.Apply(configuration(t, as.URL(), rules+after)); err != nil {
+			t.Fatal(err)
+		}
+		proof := client.Proof("GET", orders, token, claims{"nonce": nonce})
+		if got, _ := answered(t, svc, prove(token, proof)); got != "allowed" {
+			t.Errorf("after a reload to %q: got %s, want the nonce of before to count", after, got)
+		}
 	}
 }
 

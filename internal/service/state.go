@@ -5,6 +5,7 @@ import (
 
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/config"
+	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -16,6 +17,7 @@ type IssuerState struct {
 
 	Discovery  discovery.State
 	Validation validation.State
+	Exchange   *exchange.State // nil: no rule wants a token for its upstream
 }
 
 // States returns how each issuer is, in the order of the configuration.
@@ -24,12 +26,27 @@ func (s *Service) States() []IssuerState {
 	defer s.mu.Unlock()
 	var all []IssuerState
 	for _, u := range s.units {
-		all = append(all, IssuerState{
+		state := IssuerState{
 			Issuer: u.discovery.Issuer, Strategy: u.validation.Strategy, Problem: u.server.Ready(),
 			Discovery: u.server.State(), Validation: u.issuer.State(),
-		})
+		}
+		if u.exchanger != nil {
+			exchanger := u.exchanger.State()
+			state.Exchange = &exchanger
+		}
+		all = append(all, state)
 	}
 	return all
+}
+
+// Proofs returns how many DPoP proofs are remembered.
+func (s *Service) Proofs() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.accepted == nil {
+		return 0
+	}
+	return s.accepted.Len()
 }
 
 // InUse returns the configuration in use, which is not to be changed, and since when it

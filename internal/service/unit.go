@@ -55,7 +55,7 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
 	}
-	if u.validation.Exchanges {
+	if len(u.validation.Exchanges) > 0 {
 		u.exchanger, err = exchange.New(u.validation, validation.Options{
 			Source: u.server, Client: u.client, Log: log, Events: s.told.Validation, Now: s.now(),
 			Shared: s.fleet.shared,

@@ -27,6 +27,7 @@ const (
 	maxWaiting = 10_000
 
 	page     = 1000 // entries that are read or written at a time
+	batch    = 100  // entries that are written within the time of one command
 	pageTime = 5 * time.Second
 	listen   = time.Second // how long the store may say nothing when there is nothing
 	patience = 5 * time.Second
@@ -83,7 +84,7 @@ func (b *outbox) wait(entries ...[]byte) {
 func (b *outbox) take() [][]byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := min(len(b.waiting), page)
+	n := min(len(b.waiting), batch)
 	taken := b.waiting[:n:n]
 	b.waiting = b.waiting[n:]
 	return taken

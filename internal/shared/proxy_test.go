@@ -29,7 +29,7 @@ type proxy struct {
 	mu    sync.Mutex
 	m     manner
 	conns map[net.Conn]struct{}
-	seen  int // connections
+	since int // how often those that stand were frozen
 }
 
 func startProxy(t testing.TB, to string) *proxy {
@@ -90,14 +90,26 @@ func (p *proxy) accept(c net.Conn) {
 		return
 	}
 	p.mu.Lock()
-	p.seen++
 	p.conns[c], p.conns[there] = struct{}{}, struct{}{}
 	p.mu.Unlock()
-	go p.pass(there, c, false)
-	go p.pass(c, there, true)
+	go p.pass(there, c, p.frozen(), false)
+	go p.pass(c, there, p.frozen(), true)
 }
 
-func (p *proxy) pass(to, from net.Conn, answers bool) {
+// freeze lets nothing pass any more on the connections that stand.
+func (p *proxy) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.since++
+}
+
+func (p *proxy) frozen() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.since
+}
+
+func (p *proxy) pass(to, from net.Conn, since int, answers bool) {
 	defer to.Close()
 	defer from.Close()
 	buffer := make([]byte, 64<<10)
@@ -107,13 +119,14 @@ func (p *proxy) pass(to, from net.Conn, answers bool) {
 		if answers {
 			time.Sleep(m.delay)
 		}
+		m.silent = m.silent || p.frozen() > since
 		if n > 0 && !m.silent {
 			if _, err := to.Write(buffer[:n]); err != nil {
 				return
 			}
 		}
-		if errors.Is(err, io.EOF) && m.silent {
-			time.Sleep(time.Minute)
+		for errors.Is(err, io.EOF) && p.manner().silent { // nobody is told of that either
+			time.Sleep(10 * time.Millisecond)
 		}
 		if err != nil {
 			return

@@ -230,6 +230,13 @@ func TestKeyRotation(t *testing.T) {
 		c := f.following()
 		return c.has("before", "by the new key")
 	})
+	c := f.up()
+	if first, _ := c.Claim(t.Context(), keyOf(3), until); !first {
+		t.Error("not the first")
+	}
+	if first, _ := a.Claim(t.Context(), keyOf(3), until); first {
+		t.Error("claimed again by one who knows both keys")
+	}
 	write(t, late.cfg.KeyFile, read(t, f.cfg.KeyFile))
 	within(t, 8*time.Second, "written again", func() bool { return f.following().has("by the old key") })
 }

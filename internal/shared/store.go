@@ -25,10 +25,6 @@ const (
 	lastPause  = time.Second
 	idlePause  = time.Second
 
-	// cutAfter is after how many failed probes in a row the connections are given up:
-	// one that died in silence would fail every probe.
-	cutAfter = 2
-
 	// maxCalls bounds the calls under way, below what one connection queues without
 	// heeding anybody's deadline.
 	maxCalls = 512
@@ -111,22 +107,20 @@ func (s *Store) Up() bool { return s.up.Load() }
 // one that nobody asks is gone.
 func (s *Store) supervise() {
 	var last string // what was logged
-	failures, pause := 0, firstPause
+	pause := firstPause
 	for s.ctx.Err() == nil {
 		err := s.probe()
 		if err == nil {
-			failures, pause, last = 0, firstPause, ""
+			pause, last = firstPause, ""
 			s.rise()
 			s.wait(idlePause)
 			continue
 		}
-		s.trip(err)
-		if failures++; failures >= cutAfter {
-			if l := s.link.Load(); l != nil {
-				l.cut()
-			}
+		if s.ctx.Err() != nil {
+			return
 		}
-		if text := err.Error(); text != last && s.ctx.Err() == nil {
+		s.trip(err)
+		if text := err.Error(); text != last {
 			last = text
 			s.o.Log.Error("the shared store is away, every replica is for itself", "error", err)
 		}
@@ -146,8 +140,9 @@ func (s *Store) wait(d time.Duration) {
 	}
 }
 
-// probe wants the store to take and to give, as quickly as callers do. A connection
-// may have to be made before.
+// probe wants the store to take and to give, as quickly as callers do. Where it does
+// not answer, that may be a connection which died in silence: once a probe there are
+// new ones, which may take their time.
 func (s *Store) probe() error {
 	l := s.link.Load()
 	if l == nil {
@@ -157,27 +152,30 @@ func (s *Store) probe() error {
 		}
 		s.link.Store(l)
 	}
-	if !s.up.Load() {
-		if err := s.try(l, dialTimeout, l.client.B().Ping().Build()); err != nil {
-			return err
+	err := s.try(l, s.cfg.Timeout)
+	if _, answered := valkey.IsValkeyErr(err); err != nil && !answered && s.ctx.Err() == nil {
+		l.cut()
+		if err = s.try(l, dialTimeout); err == nil {
+			err = s.try(l, s.cfg.Timeout)
 		}
 	}
-	names := 1
-	if l.client.Mode() == valkey.ClientModeCluster {
-		names = probeNames
-	}
-	commands := make([]valkey.Completed, 0, names+1)
-	for i := range names {
-		name := s.cfg.Prefix + "probe:{" + strconv.Itoa(i) + "}"
-		commands = append(commands, l.client.B().Set().Key(name).Value("1").Px(probeTTL).Build())
-	}
-	if err := s.try(l, s.cfg.Timeout, commands...); err != nil {
+	if err != nil {
 		return err
 	}
 	return s.compareClocks(l)
 }
 
-func (s *Store) try(l *link, timeout time.Duration, commands ...valkey.Completed) error {
+// try writes a key, of a cluster several.
+func (s *Store) try(l *link, timeout time.Duration) error {
+	names := 1
+	if l.client.Mode() == valkey.ClientModeCluster {
+		names = probeNames
+	}
+	var commands []valkey.Completed
+	for i := range names {
+		name := s.cfg.Prefix + "probe:{" + strconv.Itoa(i) + "}"
+		commands = append(commands, l.client.B().Set().Key(name).Value("1").Px(probeTTL).Build())
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, timeout)
 	defer cancel()
 	for _, r := range l.client.DoMulti(ctx, commands...) {

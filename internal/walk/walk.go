@@ -37,8 +37,9 @@ type Step struct {
 
 // Walk collects steps; it is safe for concurrent use, and nil records nothing.
 type Walk struct {
-	mu    sync.Mutex
-	steps []Step
+	mu     sync.Mutex
+	steps  []Step
+	header string // carries a secret to the upstream; empty: none does
 }
 
 // Check returns ok, and records it; say is called only if somebody asked why.
@@ -95,6 +96,27 @@ func (w *Walk) Steps() []Step {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]Step(nil), w.steps...)
+}
+
+// Conceal says which header of the answer holds a secret, that nobody shows it with the
+// steps.
+func (w *Walk) Conceal(header string) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.header = header
+}
+
+// Concealed returns the header that must not be shown; empty: there is none.
+func (w *Walk) Concealed() string {
+	if w == nil {
+		return ""
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.header
 }
 
 type key struct{}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
@@ -46,6 +47,13 @@ func newMCPStageOf(t *testing.T, file string) *mcpStage {
 			return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: tool + " " + args.Name}}}, nil, nil
 		})
 	}
+	mcp.AddTool(server, &mcp.Tool{Name: "watch", Description: "watch"}, func(ctx context.Context, r *mcp.CallToolRequest, _ in) (*mcp.CallToolResult, any, error) {
+		for n := 1.0; n < 100; n++ { // nobody tells it when the client is gone
+			_ = r.Session.NotifyProgress(ctx, &mcp.ProgressNotificationParams{ProgressToken: r.Params.GetProgressToken(), Progress: n})
+			time.Sleep(50 * time.Millisecond)
+		}
+		return &mcp.CallToolResult{}, nil, nil
+	})
 	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &mcp.StreamableHTTPOptions{Stateless: true})
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()

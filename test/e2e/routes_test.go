@@ -399,6 +399,11 @@ func TestServerSentEvents(t *testing.T) {
 	}
 }
 
+// http2Upstream changes the chain for an upstream that speaks gRPC.
+var http2Upstream = []string{
+	"    - name: upstream\n      type: STATIC\n", "    - name: upstream\n      type: STATIC\n      typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}\n",
+}
+
 func TestGRPCUpstream(t *testing.T) {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -408,8 +413,7 @@ func TestGRPCUpstream(t *testing.T) {
 	healthv1.RegisterHealthServer(server, health.NewServer())
 	go func() { _ = server.Serve(lis) }()
 	t.Cleanup(server.Stop)
-	s := behindAddress(t, lis.Addr().String(),
-		"    - name: upstream\n      type: STATIC\n", "    - name: upstream\n      type: STATIC\n      typed_extension_protocol_options: {envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {\"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions, explicit_http_config: {http2_protocol_options: {}}}}\n")
+	s := behindAddress(t, lis.Addr().String(), http2Upstream...)
 	conn, err := grpc.NewClient(strings.TrimPrefix(s.envoy.URL, "http://"),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

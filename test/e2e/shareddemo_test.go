@@ -11,7 +11,7 @@ import (
 // What the demo with a store claims, it has found out: one introspection for both
 // replicas, and a revocation that the other one keeps.
 func TestSharedDemoChecksItself(t *testing.T) {
-	store := harness.StartRedis(t).Binary
+	store := harness.RedisBinary(t)
 	cmd := exec.Command(harness.Binary(t), "demo", "--shared", "--check")
 	cmd.Env = append(cmd.Environ(), "ENVOY="+harness.EnvoyBinary(t), "REDIS="+store)
 	out, err := cmd.CombinedOutput()

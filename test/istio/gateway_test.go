@@ -200,7 +200,8 @@ func filtered(t *testing.T, c chain) {
 	changes := regexp.MustCompile(rules.GetAllowExpression().GetRegex())
 	if !f.GetEncodeRawHeaders() || !f.GetValidateMutations() || len(f.GetAllowedHeaders().GetPatterns()) != 5 ||
 		!rules.GetDisallowAll().GetValue() || !rules.GetDisallowIsError().GetValue() ||
-		!changes.MatchString("x-user") || changes.MatchString("host") || f.GetFilterEnabledMetadata() != nil {
+		!changes.MatchString("x-user") || !changes.MatchString("x-envoy-upstream-rq-timeout-ms") ||
+		changes.MatchString("host") || f.GetFilterEnabledMetadata() != nil {
 		t.Errorf("%s: got %v", c.name, f)
 	}
 	if got := f.GetGrpcService().GetRetryPolicy().GetNumRetries().GetValue(); got != 2 {

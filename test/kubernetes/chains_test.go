@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -157,6 +158,7 @@ func TestEnvoyFilter(t *testing.T) {
 	changes := regexp.MustCompile(rules.GetAllowExpression().GetRegex())
 	for name, want := range map[string]bool{
 		"authorization": true, "x-user": true, "x_user": true, "x-tenant": true, "x_tenant": true,
+		"x-envoy-upstream-rq-timeout-ms": true, "x-envoy-retry-on": false,
 		"x-auth-sub": false, "host": false, "x-user-id": false, ":path": false,
 	} {
 		if got := changes.MatchString(name); got != want || !rules.GetDisallowAll().GetValue() {
@@ -179,6 +181,57 @@ func TestEnvoyFilter(t *testing.T) {
 		}
 	}
 	validate(t, merged.TypedConfig, patches[0], filter.GetGrpcService().GetEnvoyGrpc().GetClusterName())
+}
+
+// TestBoundTokens: Envoy tells what tokens are bound to, and lets be changed what goes
+// upstream in other headers than identities do.
+func TestBoundTokens(t *testing.T) {
+	var filter *extauthzv3.ExtAuthz
+	for _, o := range objects(t, "bound-tokens-envoy") {
+		if i, ok := o.(*istioObject); ok {
+			value, err := protojson.Marshal(i.Spec.message.(*networking.EnvoyFilter).GetConfigPatches()[0].GetPatch().GetValue())
+			if err != nil {
+				t.Fatal(err)
+			}
+			filter = extAuthz(t, string(value))
+		}
+	}
+	if !filter.GetIncludePeerCertificate() {
+		t.Error("istio: the certificate is not told")
+	}
+	changes := regexp.MustCompile(filter.GetDecoderHeaderMutationRules().GetAllowExpression().GetRegex())
+	for name, want := range map[string]bool{
+		"x-upstream-token": true, "x_upstream_token": true, "x-auth-sub": true, "dpop": true, "client-cert": false,
+	} {
+		if got := changes.MatchString(name); got != want {
+			t.Errorf("istio: %s: got %v, want %v", name, got, want)
+		}
+	}
+	auth := find[gatewayv1alpha1.SecurityPolicy](t, objects(t, "bound-tokens")).Spec.ExtAuth
+	for _, name := range []string{"authorization", "dpop", "client-cert"} {
+		if !slices.Contains(auth.HeadersToExtAuth, name) {
+			t.Errorf("envoy gateway: %s is not told", name)
+		}
+	}
+	const mtls = "auth: {issuer: https://auth.example.com, audience: api}\nmtls: "
+	for content, want := range map[string]string{
+		"envoy {}":         "include_peer_certificate: true",
+		"envoy-gateway {}": "EnvoyPatchPolicy",
+		"envoy {client_certificate_header: Client_Cert}":         "- {exact: client-cert, ignore_case: true}",
+		"envoy-gateway {client_certificate_header: client-cert}": "",
+	} {
+		mesh, section, _ := strings.Cut(content, " ")
+		file := filepath.Join(t.TempDir(), "values.yaml")
+		write(t, file, "mesh: "+mesh+"\nconfig: |\n  "+strings.ReplaceAll(mtls+section, "\n", "\n  ")+"\n")
+		got := notesOf(t, "--values", file)
+		if !strings.Contains(got, want) || strings.Contains(section, "header") &&
+			(strings.Contains(got, "include_peer_certificate") || strings.Contains(got, "EnvoyPatchPolicy")) {
+			t.Errorf("%s: got notes %s", content, got)
+		}
+		if mesh == "envoy" && !strings.Contains(got, "- {exact: dpop, ignore_case: true}") {
+			t.Errorf("%s: proofs are not told", content)
+		}
+	}
 }
 
 // removals checks the settings of a connection manager that the chart wants, and

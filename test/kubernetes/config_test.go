@@ -156,6 +156,8 @@ func content(t *testing.T, file string) string {
 		return certificate
 	case ".key":
 		return key
+	case ".json":
+		return `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	}
 	return "a-secret-of-at-least-thirty-two-bytes\n"
 }

@@ -50,6 +50,11 @@ func TestEnvoyGateway(t *testing.T) {
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "sub=%s authorization=%s ", r.Header.Values("x-auth-sub"), r.Header.Values("authorization"))
 		fmt.Fprintf(w, "dots=%s", r.Header.Values("x.auth.sub"))
+		for r.URL.Path == "/orders/stream" && r.Context().Err() == nil {
+			fmt.Fprint(w, "\ndata: event")
+			_ = http.NewResponseController(w).Flush()
+			time.Sleep(50 * time.Millisecond)
+		}
 	}))
 	t.Cleanup(upstream.Close)
 	issuer := serveIssuer(t)
@@ -103,6 +108,17 @@ func TestEnvoyGateway(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a stream ends with its token", func(t *testing.T) {
+		exp := time.Unix(time.Now().Unix()+3, 0)
+		header := http.Header{
+			"Authorization": {claims(devissuer.Claims{"exp": exp.Unix()})}, "X-Envoy-Upstream-Rq-Timeout-Ms": {"60000"},
+		}
+		status, body := client("/orders/stream", header)
+		// Envoy Gateway leaves it at a second until the connection is closed.
+		if late := time.Since(exp); status != 200 || !strings.HasSuffix(body, "unexpected EOF") || late < 0 || late > 2*time.Second {
+			t.Errorf("got %d, and the end %s after exp: %.200q", status, late, body)
+		}
+	})
 	stop()
 	if status, body := client("/orders", http.Header{"Authorization": {good}}); status != 503 {
 		t.Errorf("without Bearergate: got %d %q, want 503", status, body)
@@ -276,7 +292,7 @@ func client(t *testing.T, certificate, listener string) func(path string, header
 		defer response.Body.Close()
 		var body bytes.Buffer
 		if _, err := body.ReadFrom(response.Body); err != nil {
-			t.Fatal(err)
+			body.WriteString(err.Error()) // of a stream that is cut off
 		}
 		return response.StatusCode, body.String()
 	}
@@ -297,7 +313,8 @@ func serveBearergate(t *testing.T, issuer string) (address string, stop func()) 
 	t.Helper()
 	address = free(t)
 	file := filepath.Join(t.TempDir(), "bearergate.yaml")
-	write(t, file, fmt.Sprintf("server: {grpc_address: %q, admin_address: %q}\nauth: {issuer: %q, audience: orders-api, insecure_http: true}\n", address, free(t), issuer))
+	write(t, file, fmt.Sprintf("server: {grpc_address: %q, admin_address: %q}\nauth: {issuer: %q, audience: orders-api, insecure_http: true}\n"+
+		"rules: [{name: stream, match: {paths: [/orders/stream]}, stream_until_expiry: true}]\n", address, free(t), issuer))
 	stop = start(t, filepath.Join(binaries, "bearergate"), "serve", "--config", file)
 	for range 100 {
 		if _, _, err := execute(filepath.Join(binaries, "bearergate"), "health", "--address", address); err == nil {

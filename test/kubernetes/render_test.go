@@ -53,8 +53,13 @@ func TestNeverFailsOpen(t *testing.T) {
 // notes returns what a user reads after the installation.
 func notes(t *testing.T, name string) string {
 	t.Helper()
-	args := append([]string{"install", "gate", chart, "--namespace", "security", "--dry-run=client", "--output", "json"}, arguments(name)[:2]...)
-	out, errs, err := helm(args...)
+	return notesOf(t, arguments(name)[:2]...)
+}
+
+func notesOf(t *testing.T, args ...string) string {
+	t.Helper()
+	all := []string{"install", "gate", chart, "--namespace", "security", "--dry-run=client", "--output", "json"}
+	out, errs, err := helm(append(all, args...)...)
 	if err != nil {
 		t.Fatalf("%v: %s", err, errs)
 	}

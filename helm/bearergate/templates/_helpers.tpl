@@ -248,10 +248,10 @@ seccompProfile:
   type: RuntimeDefault
 {{- end }}
 
-{{/* Matches what the configuration may change: Authorization, and the headers to the upstream in every mixture of - and _. */}}
+{{/* Matches what the configuration may change: Authorization, proofs and certificates, and the headers to the upstream, in every mixture of - and _. */}}
 {{- define "bearergate.headerRegex" -}}
-{{- $names := list "authorization" "dpop" }}
-{{- range include "bearergate.headers" . | fromYamlArray }}
+{{- $names := list "authorization" "dpop" "x-envoy-upstream-rq-timeout-ms" }}
+{{- range concat (include "bearergate.headers" . | fromYamlArray) (include "bearergate.certificateHeader" . | fromYamlArray) }}
 {{- $names = append $names (replace "-" "[-_]" .) }}
 {{- end }}
 {{- printf "^(%s)$" (join "|" $names) }}
@@ -272,9 +272,33 @@ _ for whatever is no letter and no digit.
 {{/* The headers to the upstream that the configuration names, in lower case and with dashes. */}}
 {{- define "bearergate.headers" -}}
 {{- $headers := default (dict "x-auth-sub" "" "x-auth-scope" "" "x-auth-client-id" "") (include "bearergate.config" . | fromYaml).headers }}
-{{- range $name, $_ := $headers }}
-- {{ lower $name | replace "_" "-" | quote }}
+{{- $names := keys $headers }}
+{{- range $rule := default list (include "bearergate.config" . | fromYaml).rules }}
+{{- with and (kindIs "map" $rule) (kindIs "map" $rule.upstream_token) (get $rule.upstream_token "header") }}
+{{- $names = append $names . }}
 {{- end }}
+{{- end }}
+{{- $dashed := list }}
+{{- range $names }}
+{{- $dashed = append $dashed (lower . | replace "_" "-") }}
+{{- end }}
+{{- range without ($dashed | uniq | sortAlpha) "authorization" }}
+- {{ . | quote }}
+{{- end }}
+{{- end }}
+
+{{/* The header with the client's certificate, in lower case and with dashes: a list of one or none. */}}
+{{- define "bearergate.certificateHeader" -}}
+{{- $mtls := (include "bearergate.config" . | fromYaml).mtls }}
+{{- with and (kindIs "map" $mtls) (get $mtls "client_certificate_header") }}
+- {{ lower . | replace "_" "-" | quote }}
+{{- end }}
+{{- end }}
+
+{{/* true: Envoy is to tell of the certificate that it verified. */}}
+{{- define "bearergate.peerCertificate" -}}
+{{- $config := include "bearergate.config" . | fromYaml }}
+{{- if and (hasKey $config "mtls") (not (include "bearergate.certificateHeader" . | fromYamlArray)) }}true{{ end }}
 {{- end }}
 
 {{/* Name of the ConfigMap that the Pods mount. By its content, so that Pods of before keep theirs. */}}
