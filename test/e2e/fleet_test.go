@@ -178,12 +178,12 @@ func TestAskingReplicaDies(t *testing.T) {
 
 func TestOneProofForTheFleet(t *testing.T) { // P-11
 	s := newFleetStage(t, &fleetStage{}, harness.FleetOptions{Replicas: 3},
-		sharedConfig+"dpop: {origins: [\"http://api.example.com\"]}\n")
+		sharedConfig+"dpop: {origins: [\"https://api.example.com\"]}\n")
 	client := devissuer.NewProver()
 	token := s.issuer.JWT(claims{"aud": "api", "cnf": devissuer.BoundToKey(client.Thumbprint())})
 	const copies = 12
 	for n := range 50 {
-		proof := client.Proof(http.MethodGet, "http://api.example.com/x", token, nil)
+		proof := client.Proof(http.MethodGet, "https://api.example.com/x", token, nil)
 		ways := s.each
 		if n%2 == 1 {
 			ways = []*harness.Envoy{s.all}

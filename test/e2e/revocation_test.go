@@ -56,7 +56,7 @@ type victim struct{ token, sub, sid, jti string }
 
 func (s *revocationStage) victim() victim {
 	v := victim{sub: rand.Text(), sid: rand.Text(), jti: rand.Text()}
-	v.token = s.issuer.JWT(claims{"sub": v.sub, "sid": v.sid, "jti": v.jti, "aud": "api"})
+	v.token = s.issuer.JWT(claims{"sub": v.sub, "sid": v.sid, "jti": v.jti, "aud": "api", "exp": time.Now().Add(time.Hour).Unix()})
 	return v
 }
 
@@ -143,6 +143,7 @@ func (s *revocationStage) lastAllow(t *testing.T, from source, v victim) time.Du
 					if got := s.get(e, "/x", bearer(good)); got != 200 {
 						t.Errorf("a token that nobody revoked: got %d", got)
 					}
+					time.Sleep(time.Millisecond) // others work on this machine, too
 				}
 			})
 		}
@@ -195,6 +196,10 @@ func TestTimeToRevoke(t *testing.T) {
 		s := newRevocationStage(t, harness.FleetOptions{Replicas: replicas, Release: long()}, sharedConfig)
 		var victims []victim
 		for _, from := range sources() {
+			n := n
+			if from.name == "recheck" {
+				n = min(n, 40) // each takes a second
+			}
 			times := make([]time.Duration, n)
 			for i := range times {
 				v := s.victim()

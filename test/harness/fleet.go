@@ -131,3 +131,6 @@ func (r *Replica) Revoke(t testing.TB, revocation map[string]any) (int, map[stri
 	_ = json.NewDecoder(resp.Body).Decode(&answer)
 	return resp.StatusCode, answer
 }
+
+// Folder is what $FILES stands for.
+func (f *Fleet) Folder() string { return f.files }

@@ -44,6 +44,14 @@ func (l *Link) Fault(t testing.TB, toxic string) {
 	}
 }
 
+// Lead leads to another upstream from now on; connections to the one before end.
+func (l *Link) Lead(t testing.TB, upstream string) {
+	t.Helper()
+	l.proxy.Stop()
+	l.proxy.Upstream = upstream
+	l.Mend(t)
+}
+
 // Mend takes back all that was done.
 func (l *Link) Mend(t testing.TB) {
 	t.Helper()

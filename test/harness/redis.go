@@ -85,16 +85,7 @@ func (r *Redis) Try(command ...string) (any, error) {
 		return nil, err
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(startTimeout))
-	var request strings.Builder
-	fmt.Fprintf(&request, "*%d\r\n", len(command))
-	for _, word := range command {
-		fmt.Fprintf(&request, "$%d\r\n%s\r\n", len(word), word)
-	}
-	if _, err := conn.Write([]byte(request.String())); err != nil {
-		return nil, err
-	}
-	return readAnswer(bufio.NewReader(conn))
+	return (&Session{conn, bufio.NewReader(conn)}).Try(command...)
 }
 
 // readAnswer reads RESP2.
@@ -151,4 +142,35 @@ func (r *Redis) Bytes(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	return content
+}
+
+// Session is a connection that stays open, and keeps the rights that it had at first.
+type Session struct {
+	conn net.Conn
+	from *bufio.Reader
+}
+
+// Open opens one.
+func (r *Redis) Open(t testing.TB) *Session {
+	t.Helper()
+	conn, err := net.Dial("tcp", r.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return &Session{conn, bufio.NewReader(conn)}
+}
+
+// Try sends one command, and returns the answer or the error.
+func (s *Session) Try(command ...string) (any, error) {
+	_ = s.conn.SetDeadline(time.Now().Add(startTimeout))
+	var request strings.Builder
+	fmt.Fprintf(&request, "*%d\r\n", len(command))
+	for _, word := range command {
+		fmt.Fprintf(&request, "$%d\r\n%s\r\n", len(word), word)
+	}
+	if _, err := s.conn.Write([]byte(request.String())); err != nil {
+		return nil, err
+	}
+	return readAnswer(s.from)
 }
