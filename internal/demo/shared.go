@@ -228,7 +228,9 @@ func (f *fleet) check(ctx context.Context, o Options) error {
 	return nil
 }
 
-func (f *fleet) revocations() string { return "http://" + f.first.admin.Addr().String() + "/revocations" }
+func (f *fleet) revocations() string {
+	return "http://" + f.first.admin.Addr().String() + "/revocations"
+}
 
 func (f *fleet) wish() []byte {
 	wish, _ := json.Marshal(map[string]string{"issuer": f.first.issuer.URL(), "sub": "carol"}) // of texts

@@ -142,7 +142,7 @@ func storePorts(t *testing.T, address string, sets ...string) []int32 {
 func TestReceiverOfOneReplica(t *testing.T) {
 	const receives = "revocation: {receiver_address: \":9194\"}"
 	for config, set := range map[string]string{
-		receives: "replicaCount=1",
+		receives:                "replicaCount=1",
 		receives + "\nrealm: a": "autoscaling.enabled=true,autoscaling.minReplicas=1,autoscaling.maxReplicas=1",
 		receives + "\nshared: {address: 'redis://a', key_file: /etc/bearergate/shared/key/a}": "replicaCount=9,shared.keySecretName=a",
 		"revocation: {keep: 1h}": "replicaCount=9", // each replica can be told by its own admin address
