@@ -201,7 +201,8 @@ rules:
     match: {paths: ["/internal/**"]}
     scopes: [orders:read]
     upstream_token: {audience: [%s], scopes: [orders:read]}
-`, p.addresses.Bearergate, p.admin.Addr().String(), server, p.issuer.URL(), audience, p.secret, upstreamAudience) + sections
+%s`, p.addresses.Bearergate, p.admin.Addr().String(), server, p.issuer.URL(), audience, p.secret, upstreamAudience,
+		sections)
 }
 
 func (p *parts) close() {

@@ -58,7 +58,7 @@ func startStore(ctx context.Context, binary, dir string) (s *sharing, ended <-ch
 	limited, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
-		if conn, err := net.Dial("unix", s.socket); err == nil {
+		if conn, err := new(net.Dialer).DialContext(limited, "unix", s.socket); err == nil {
 			_ = conn.Close()
 			return s, gone, nil
 		}
@@ -251,8 +251,11 @@ func (f *fleet) revoke(ctx context.Context) error {
 	}
 	defer resp.Body.Close()
 	var told struct{ Shared bool }
-	if err := json.NewDecoder(resp.Body).Decode(&told); err != nil || resp.StatusCode != http.StatusAccepted || !told.Shared {
-		return fmt.Errorf("revocation: got status %d, shared %t (%w), want 202, told to all", resp.StatusCode, told.Shared, err)
+	if err := json.NewDecoder(resp.Body).Decode(&told); err != nil {
+		return fmt.Errorf("revocation: got status %d: %w", resp.StatusCode, err)
+	}
+	if resp.StatusCode != http.StatusAccepted || !told.Shared {
+		return fmt.Errorf("revocation: got status %d, shared %t, want 202 and told to all", resp.StatusCode, told.Shared)
 	}
 	return nil
 }
