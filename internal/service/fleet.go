@@ -38,9 +38,28 @@ type opened struct {
 
 	config *shared.Config
 	keep   time.Duration
-	lag    *atomic.Int64
+	lag    *lag
 	cancel context.CancelFunc
 	ended  chan struct{} // nobody follows it any longer
+}
+
+// lag is how long the last entry of another replica was under way.
+type lag struct{ took, at atomic.Int64 }
+
+// lagCounts is for how long that says something about now.
+const lagCounts = 10 * time.Minute
+
+func (l *lag) put(d time.Duration) {
+	l.took.Store(int64(d))
+	l.at.Store(time.Now().UnixNano())
+}
+
+// get returns 0 where nothing has come of late.
+func (l *lag) get() time.Duration {
+	if time.Since(time.Unix(0, l.at.Load())) > lagCounts {
+		return 0
+	}
+	return time.Duration(l.took.Load())
 }
 
 // receiving is a receiver that runs.
@@ -115,23 +134,22 @@ func (f *fleet) useStore(cfg *config.Config) error {
 }
 
 func (f *fleet) open(c shared.Config) (*opened, error) {
-	lag := new(atomic.Int64)
+	l := new(lag)
 	store, err := shared.Open(c, shared.Options{
 		Log: f.log, Now: f.now, Events: f.told.Shared, Changed: f.changed,
-		Lag: func(d time.Duration) { lag.Store(int64(max(d, 0))) },
+		Lag: l.put,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &opened{Store: store, config: &c, lag: lag}, nil
+	return &opened{Store: store, config: &c, lag: l}, nil
 }
 
+// changed is the alarm; that the store is there again it says itself.
 func (f *fleet) changed(up bool) {
-	if up {
-		f.log.Info("the shared store answers")
-		return
+	if !up {
+		f.log.Error("the shared store is away: this replica decides by what it knows itself")
 	}
-	f.log.Error("the shared store is away: this replica decides by what it knows itself")
 }
 
 // follow has the set learn what other replicas revoke, until unfollow.
@@ -302,7 +320,7 @@ type FleetState struct {
 type StoreState struct {
 	Addresses []string
 	Up        bool
-	Lag       time.Duration // how long the last entry of another replica was under way
+	Lag       time.Duration // how long the last entry of another replica was under way; 0: none came of late
 }
 
 // Fleet returns how things are now.
@@ -321,7 +339,7 @@ func (s *Service) Fleet() FleetState {
 		state.Streams = r.Streams()
 	}
 	if o := f.store.Load(); o != nil {
-		state.Store = &StoreState{Addresses: o.config.Address, Up: o.Up(), Lag: time.Duration(o.lag.Load())}
+		state.Store = &StoreState{Addresses: o.config.Address, Up: o.Up(), Lag: o.lag.get()}
 	}
 	return state
 }
