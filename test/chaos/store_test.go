@@ -40,7 +40,7 @@ func newStoreSite(t *testing.T) *storeSite {
 	settings := strings.Replace(config(s.issuer.URL()), "log: {level: debug}\n", "", 1)
 	settings = strings.Replace(settings, `"$ADMIN"}`, `"$ADMIN", admin_token_file: "$FILES/admin"}`, 1)
 	s.fleet = harness.StartFleet(t, harness.FleetOptions{
-		Replicas: 2, Store: s.store, Through: s.link.Address,
+		Replicas: 2, Store: s.store, Through: s.link.Address, Release: isLong(),
 		Config: settings + "dpop: {}\nrevocation: {}\nshared: {address: \"$STORE\", key_file: \"$FILES/key\"}\n",
 	})
 	for _, r := range s.fleet.Replicas {
@@ -110,6 +110,7 @@ func (s *storeSite) load(ctx context.Context, c *storeTally) *sync.WaitGroup {
 	var all sync.WaitGroup
 	opaque, jwt := s.issuer.Opaque("", claims{"aud": "api"}), s.issuer.JWT(claims{"aud": "api"})
 	bound := s.issuer.JWT(claims{"aud": "api", "cnf": devissuer.BoundToKey(s.prover.Thumbprint())})
+	revoked := s.revoked
 	for worker := range workers {
 		all.Go(func() {
 			for i := worker; ctx.Err() == nil; i++ {
@@ -122,8 +123,8 @@ func (s *storeSite) load(ctx context.Context, c *storeTally) *sync.WaitGroup {
 					{"unknown opaque token", "junk-" + rand.Text(), "inactive"},
 					{"forged JWT", jwt[:len(jwt)-8] + "AAAAAAAA", "bad_signature"},
 					{"another audience", s.issuer.Opaque("", claims{"aud": "other"}), "wrong_audience"},
-					{"revoked JWT", s.revoked[0], "revoked"},
-					{"revoked opaque token", s.revoked[1], "revoked"},
+					{"revoked JWT", revoked[0], "revoked"},
+					{"revoked opaque token", revoked[1], "revoked"},
 				} {
 					began := time.Now()
 					got := s.ask(here, ask.token, "Bearer", "")

@@ -42,6 +42,7 @@ type fleetStage struct {
 	all      *harness.Envoy
 	each     []*harness.Envoy
 	client   *http.Client
+	sent     atomic.Int64 // requests
 }
 
 // newFleetStage starts them with more settings. The issuer and the upstream are the
@@ -78,6 +79,7 @@ func (s *fleetStage) get(e *harness.Envoy, path string, headers http.Header) int
 	if err != nil {
 		return 0
 	}
+	s.sent.Add(1)
 	req.Host = "api.example.com"
 	for name, values := range headers {
 		req.Header[name] = values

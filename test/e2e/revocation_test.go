@@ -195,6 +195,7 @@ func TestTimeToRevoke(t *testing.T) {
 	for _, replicas := range []int{1, 3} {
 		s := newRevocationStage(t, harness.FleetOptions{Replicas: replicas, Release: long()}, sharedConfig)
 		var victims []victim
+		before, began := s.sent.Load(), time.Now()
 		for _, from := range sources() {
 			n := n
 			if from.name == "recheck" {
@@ -218,6 +219,7 @@ func TestTimeToRevoke(t *testing.T) {
 					from.name, replicas, times[n-1], want)
 			}
 		}
+		t.Logf("%d replicas: %.0f requests a second", replicas, float64(s.sent.Load()-before)/time.Since(began).Seconds())
 		s.stayRevoked(t, victims)
 	}
 	_ = w.Flush()
@@ -350,6 +352,31 @@ func TestStoreIsEmptied(t *testing.T) {
 				s.never(t, n, victims, s.isReady(n))
 			}
 		})
+	}
+}
+
+// TestNobodyIsLeft prints what a store without a disk costs: with the last replica, what
+// is revoked is forgotten.
+func TestNobodyIsLeft(t *testing.T) {
+	s := newRevocationStage(t, harness.FleetOptions{Replicas: 2}, sharedConfig)
+	victims := s.revokeSome(t, 4)
+	for _, r := range s.fleet.Replicas {
+		r.Kill()
+	}
+	s.fleet.Store.Kill()
+	s.fleet.Store.Start(t)
+	counts := map[int]int{}
+	for n, r := range s.fleet.Replicas {
+		r.Restart(t)
+		r.Ready(t)
+		for _, v := range victims {
+			harness.Eventually(t, "Envoy reaches it again", func() bool { return s.get(s.each[n], "/x", nil) == 401 })
+			counts[s.get(s.each[n], "/x", bearer(v.token))]++
+		}
+	}
+	t.Logf("tokens that were revoked, at replicas and a store that were all restarted: %v", counts)
+	if counts[401]+counts[200] != len(victims)*len(s.fleet.Replicas) {
+		t.Errorf("got %v, want answers", counts)
 	}
 }
 

@@ -18,7 +18,8 @@ type Fleet struct {
 	Store    *Redis
 	Replicas []*Replica
 
-	files string // $KEYS
+	files   string // $FILES
+	options FleetOptions
 }
 
 // Replica is one of a fleet.
@@ -47,14 +48,14 @@ type FleetOptions struct {
 // StartFleet starts all of them, and waits until they are ready.
 func StartFleet(t testing.TB, o FleetOptions) *Fleet {
 	t.Helper()
-	f := &Fleet{Store: o.Store, files: t.TempDir()}
+	f := &Fleet{Store: o.Store, files: t.TempDir(), options: o}
 	f.Put(t, "key", "a key of the store that is longer than 32 bytes")
 	f.Put(t, "admin", AdminToken)
 	for name, content := range o.Files {
 		f.Put(t, name, content)
 	}
 	for range o.Replicas {
-		f.Replicas = append(f.Replicas, f.add(t, o))
+		f.Add(t)
 	}
 	for _, r := range f.Replicas {
 		r.Ready(t)
@@ -62,8 +63,10 @@ func StartFleet(t testing.TB, o FleetOptions) *Fleet {
 	return f
 }
 
-func (f *Fleet) add(t testing.TB, o FleetOptions) *Replica {
+// Add starts one more, without waiting until it is ready.
+func (f *Fleet) Add(t testing.TB) *Replica {
 	t.Helper()
+	o := f.options
 	r := &Replica{Receiver: Free(t)}
 	store := o.Through
 	if o.Store != nil && store == "" {
@@ -81,6 +84,7 @@ func (f *Fleet) add(t testing.TB, o FleetOptions) *Replica {
 		r.binary = Binary(t)
 	}
 	r.Service = serve(t, r.binary, nil, Free(t), Free(t), r.config)
+	f.Replicas = append(f.Replicas, r)
 	return r
 }
 
