@@ -221,6 +221,10 @@ func TestTimeToRevoke(t *testing.T) {
 		}
 		t.Logf("%d replicas: %.0f requests a second", replicas, float64(s.sent.Load()-before)/time.Since(began).Seconds())
 		s.stayRevoked(t, victims)
+		harness.Eventually(t, "all events are acknowledged", func() bool {
+			waiting, refused := s.polled.Outstanding()
+			return waiting == 0 && refused == 0
+		})
 	}
 	_ = w.Flush()
 	t.Log("\n" + table.String())

@@ -73,7 +73,8 @@ func (f *Fleet) Add(t testing.TB) *Replica {
 		r.Link = NewLink(t, o.Store.Address)
 		store = r.Link.Address
 	}
-	r.config = strings.NewReplacer("$RECEIVER", r.Receiver, "$STORE", "redis://"+store, "$FILES", f.files).Replace(o.Config)
+	places := strings.NewReplacer("$RECEIVER", r.Receiver, "$STORE", "redis://"+store, "$FILES", f.files)
+	r.config = places.Replace(o.Config)
 	if o.Release {
 		binary, err := buildRelease()
 		if err != nil {
@@ -100,7 +101,7 @@ func (f *Fleet) Put(t testing.TB, name, content string) {
 func (f *Fleet) GRPC() []string {
 	var all []string
 	for _, r := range f.Replicas {
-		all = append(all, r.Service.GRPC)
+		all = append(all, r.GRPC)
 	}
 	return all
 }

@@ -26,18 +26,16 @@ type Transmitter struct {
 
 	issuer *devissuer.Issuer
 
-	mu       sync.Mutex
-	sets     map[string]string // by jti, until they are acknowledged
-	changed  chan struct{}
-	errors   int
-	acks     map[string]time.Time
-	requests int
+	mu      sync.Mutex
+	sets    map[string]string // by jti, until they are acknowledged
+	changed chan struct{}
+	refused int
 }
 
 // NewTransmitter starts one for the tokens of that issuer.
 func NewTransmitter(t testing.TB, issuer *devissuer.Issuer) *Transmitter {
 	t.Helper()
-	s := &Transmitter{issuer: issuer, sets: map[string]string{}, changed: make(chan struct{}), acks: map[string]time.Time{}}
+	s := &Transmitter{issuer: issuer, sets: map[string]string{}, changed: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/ssf-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, map[string]any{"spec_version": "1_0", "issuer": s.URL, "jwks_uri": s.URL + "/jwks"})
@@ -97,11 +95,12 @@ func (s *Transmitter) Offer(raw, jti string) {
 	s.changed = make(chan struct{})
 }
 
-// Acknowledged returns when the event was; zero: not yet.
-func (s *Transmitter) Acknowledged(jti string) time.Time {
+// Outstanding returns how many events nobody has acknowledged yet, and how many were
+// refused.
+func (s *Transmitter) Outstanding() (waiting, refused int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.acks[jti]
+	return len(s.sets), s.refused
 }
 
 // poll answers at once when there is something, and else waits for a while.
@@ -135,16 +134,12 @@ func (s *Transmitter) poll(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Transmitter) take(acks []string, errors int) {
+func (s *Transmitter) take(answered []string, refused int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.requests++
-	s.errors += errors
-	for _, jti := range acks {
+	s.refused += refused
+	for _, jti := range answered {
 		delete(s.sets, jti)
-		if s.acks[jti].IsZero() {
-			s.acks[jti] = time.Now()
-		}
 	}
 }
 

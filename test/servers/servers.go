@@ -40,7 +40,7 @@ type Server struct {
 	Environment   map[string]string `json:"environment"`     // of docs/authorization-servers/NAME.yaml
 	Gate          Client            `json:"gate"`            // the resource server's, which introspects
 	RequireType   bool              `json:"require_token_type"`
-	Exchange      string            `json:"exchange_audience"` // for whom the resource server may have tokens; empty: nobody
+	Exchange      string            `json:"exchange_audience"` // whom the resource server may have tokens for
 	Admin         Admin             `json:"admin"`             // where keys can be changed while it runs
 	Rotation      string            `json:"rotation"`          // how its keys change, for the log
 	Signals       Signals           `json:"signals"`           // how it tells that a token must not pass any more
