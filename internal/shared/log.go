@@ -285,13 +285,13 @@ func (s *Store) Follow(ctx context.Context, f Follower) {
 	}
 }
 
-// giveUp tells that the log cannot be read for now.
+// giveUp tells the follower that the log cannot be read for now; what to make of that is
+// for it to say.
 func (w *follower) giveUp(ctx context.Context) {
 	if w.told || w.reading || !w.late || ctx.Err() != nil {
 		return
 	}
 	w.told = true
-	w.s.o.Log.Error("the revocations in the shared store could not be read, starting without them")
 	w.CaughtUp(false)
 }
 
