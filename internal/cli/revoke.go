@@ -115,7 +115,10 @@ func (p program) revoke(ctx context.Context, address, secretFile string, r wish)
 }
 
 func (p program) send(req *http.Request) error {
-	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := http.Client{
+		Transport:     &http.Transport{}, // no proxy: it would read the admin token on its way to a plain http address
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return err
