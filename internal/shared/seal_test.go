@@ -155,16 +155,20 @@ func FuzzOpen(f *testing.F) {
 	}
 	what := id{kindValue, "s", [32]byte{1}}
 	now := time.Unix(1_700_000_000, 0)
+	// One of its own in each process that fuzzes: no input of theirs is genuine.
 	genuine := k.sealValue(what, []byte("b"), []byte("v"), now.Add(time.Minute))
-	f.Add(genuine)
-	f.Add([]byte{})
-	f.Add([]byte{version})
-	f.Add(genuine[:len(genuine)-1])
-	f.Add(bytes.Repeat([]byte{version}, 100))
-	f.Fuzz(func(t *testing.T, entry []byte) {
-		value, err := k.openValue(what, []byte("b"), entry, now)
-		if err == nil && !bytes.Equal(entry, genuine) {
+	f.Add([]byte{}, uint16(0), byte(1))
+	f.Add([]byte{version}, uint16(1), byte(0x80))
+	f.Add(genuine[:len(genuine)-1], uint16(len(genuine)-1), byte(0xff)) //nolint:gosec // short
+	f.Add(bytes.Repeat([]byte{version}, 100), uint16(40), byte(2))
+	f.Fuzz(func(t *testing.T, entry []byte, at uint16, change byte) {
+		if value, err := k.openValue(what, []byte("b"), entry, now); err == nil {
 			t.Errorf("%x opens: %q", entry, value)
+		}
+		changed := bytes.Clone(genuine)
+		changed[int(at)%len(changed)] ^= change
+		if value, err := k.openValue(what, []byte("b"), changed, now); (err == nil) != (change == 0) {
+			t.Errorf("byte %d changed by %x: got %q, %v", int(at)%len(changed), change, value, err)
 		}
 	})
 }
