@@ -1,0 +1,219 @@
+package filter
+
+import (
+	"context"
+	"time"
+
+	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
+
+	"github.com/bearergate/bearergate/authz"
+	"github.com/bearergate/bearergate/envoy"
+)
+
+// state is how far a stream has come. Nothing of the request goes on in any but passed.
+type state uint8
+
+const (
+	undecided state = iota
+	waiting         // for a decision that is made elsewhere
+	passed
+	denied // or answered by ourselves
+	gone   // the stream has ended
+)
+
+// filter is one stream. Envoy calls it on the thread of the stream, and so does the
+// scheduler: nothing in it is locked, but for what goes on elsewhere meanwhile.
+type filter struct {
+	shared.EmptyHttpFilter
+	*filters
+
+	handle shared.HttpFilterHandle
+	state  state
+	nonce  string // for the response; empty: none
+	later  *later // what goes on elsewhere; nil: nothing
+}
+
+// OnRequestHeaders implements shared.HttpFilter: what needs no waiting is decided here
+// and now, and all else elsewhere, while Envoy keeps the request.
+func (f *filter) OnRequestHeaders(headers shared.HeaderMap, _ bool) (status shared.HeadersStatus) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.fail(p)
+			status = shared.HeadersStatusStop
+		}
+	}()
+	all := fields(headers.GetAll())
+	r := new(request)
+	r.read(all, f.handle)
+	d, decided := f.engine.checks.DecideNow(&r.Request)
+	if !decided {
+		return f.wait(headers, r)
+	}
+	if !f.apply(headers, all, &d) {
+		return shared.HeadersStatusStop
+	}
+	return shared.HeadersStatusContinue
+}
+
+// wait has the request decided elsewhere.
+func (f *filter) wait(headers shared.HeaderMap, r *request) shared.HeadersStatus {
+	bytes := r.keep()
+	if !f.engine.room.enter(bytes) {
+		d := f.engine.checks.Overloaded(context.Background(), &r.Request, errNoRoom)
+		f.apply(headers, headers.GetAll(), &d)
+		return shared.HeadersStatusStop
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
+	l := f.inLater()
+	l.cancel = cancel
+	f.state = waiting
+	go func() {
+		defer f.engine.room.leave(bytes)
+		defer cancel()
+		d := f.engine.checks.Decide(ctx, &r.Request)
+		l.schedule(func() { f.resume(&d) })
+	}()
+	return shared.HeadersStatusStopAllAndWatermark
+}
+
+// resume goes on with a request that was decided elsewhere.
+func (f *filter) resume(d *authz.Decision) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.fail(p)
+		}
+	}()
+	if f.state != waiting {
+		return
+	}
+	headers := f.handle.RequestHeaders()
+	if f.apply(headers, headers.GetAll(), d) {
+		f.handle.ContinueRequest()
+	}
+}
+
+// apply does what was decided: it says true where the request goes on, and answers it
+// where not. Nothing is done with the stream after an answer: it may be gone by then.
+func (f *filter) apply(headers shared.HeaderMap, all fields, d *authz.Decision) bool {
+	local, instead := f.engine.checks.Local(d)
+	f.tell(d)
+	if instead {
+		f.answer(&local, d.Reason.String())
+		return false
+	}
+	remove := all.present(d.Remove)
+	for _, h := range d.Set {
+		headers.Set(h.Name, h.Value)
+	}
+	for _, name := range remove {
+		headers.Remove(name)
+	}
+	f.nonce = d.Nonce
+	if d.Lasts > 0 {
+		f.endAfter(d.Lasts)
+	}
+	f.state = passed
+	return true
+}
+
+// tell keeps the dynamic metadata, under the name that ext_authz has for it. The SDK
+// knows no booleans: that a decision was not enforced is a text.
+func (f *filter) tell(d *authz.Decision) {
+	envoy.Metadata(d, func(name, value string) { f.handle.SetMetadata(envoy.MetadataNamespace, name, value) })
+	if d.Shadow {
+		f.handle.SetMetadata(envoy.MetadataNamespace, envoy.Shadowed, "true")
+	}
+}
+
+func (f *filter) answer(local *envoy.Local, reason string) {
+	f.state = denied
+	headers := make([][2]string, len(local.Header))
+	for i, h := range local.Header {
+		headers[i] = [2]string{h.Name, h.Value}
+	}
+	status := uint32(local.Status) //nolint:gosec // statuses are below 600
+	f.handle.SendLocalResponse(status, headers, []byte(local.Body), "bearergate_"+reason)
+}
+
+// fail denies after a panic. If even that fails, the request stands still until Envoy's
+// own timeouts: it does not pass.
+func (f *filter) fail(p any) {
+	defer func() { _ = recover() }()
+	d := f.engine.checks.Panicked(p)
+	if f.state == denied || f.state == gone {
+		return
+	}
+	f.state = denied
+	local, _ := f.engine.checks.Local(&d)
+	f.tell(&d)
+	f.answer(&local, d.Reason.String())
+}
+
+// streamGrace is how long after a token's end its stream is ended here: Envoy's router
+// ends a response in time, and this is for what it does not end.
+const streamGrace = 100 * time.Millisecond
+
+// endAfter has the stream end, whatever it is by then.
+func (f *filter) endAfter(left time.Duration) {
+	l := f.inLater()
+	l.timer = time.AfterFunc(left+streamGrace, func() { l.schedule(f.expire) })
+}
+
+// expire ends a stream whose token has expired. The client gets an answer if nothing of
+// the upstream's was sent yet; else the stream is cut.
+func (f *filter) expire() {
+	defer func() {
+		if p := recover(); p != nil {
+			f.fail(p)
+		}
+	}()
+	if f.state != passed {
+		return
+	}
+	d := authz.Decision{Reason: authz.Expired}
+	local, _ := f.engine.checks.Local(&d)
+	f.answer(&local, d.Reason.String())
+}
+
+// inLater returns what holds the stream for those who come back to it.
+func (f *filter) inLater() *later {
+	if f.later == nil {
+		f.later = &later{scheduler: f.handle.GetScheduler()}
+	}
+	return f.later
+}
+
+// OnRequestBody implements shared.HttpFilter.
+func (f *filter) OnRequestBody(shared.BodyBuffer, bool) shared.BodyStatus {
+	if f.state == passed {
+		return shared.BodyStatusContinue
+	}
+	return shared.BodyStatusStopNoBuffer
+}
+
+// OnRequestTrailers implements shared.HttpFilter.
+func (f *filter) OnRequestTrailers(shared.HeaderMap) shared.TrailersStatus {
+	if f.state == passed {
+		return shared.TrailersStatusContinue
+	}
+	return shared.TrailersStatusStop
+}
+
+// OnResponseHeaders implements shared.HttpFilter: a nonce goes with what passes, too
+// (RFC 9449 §8.2).
+func (f *filter) OnResponseHeaders(headers shared.HeaderMap, _ bool) shared.HeadersStatus {
+	defer func() { _ = recover() }() // the response is the client's, with a nonce or without
+	if f.nonce != "" {
+		headers.Set(envoy.NonceHeader, f.nonce)
+	}
+	return shared.HeadersStatusContinue
+}
+
+// OnStreamComplete implements shared.HttpFilter. Nobody touches the stream after it.
+func (f *filter) OnStreamComplete() {
+	defer func() { _ = recover() }()
+	f.state = gone
+	if f.later != nil {
+		f.later.end()
+	}
+}
