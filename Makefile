@@ -18,11 +18,19 @@ demo: build ## run Bearergate behind a real Envoy and print requests to try
 build: ## build bin/bearergate
 	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/bearergate .
 
+# The version goes into the library as into the binary. It needs a C compiler: the Go runtime within is Envoy's guest.
+.PHONY: module
+module: ## build bin/libbearergate.so, for an Envoy that decides in its own process (experimental: docs/module.md)
+	mkdir -p bin
+	cd envoy/module && CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace \
+	  -buildmode=c-shared -ldflags '$(LDFLAGS)' -o ../../bin/libbearergate.so .
+
 .PHONY: test
 test: tools ## pass the tests: units, some fuzzing, a real Envoy and a real authorization server
 	$(GO) vet ./...
 	$(GO) test -race ./...
 	test/tools/fuzz.sh $(FUZZTIME)
+	cd envoy/module && $(GO) vet ./... && $(GO) test -race ./filter
 	cd test && $(GO) vet ./... && $(GO) test -race ./...
 
 .PHONY: test-kubernetes

@@ -66,7 +66,9 @@ func StartInside(build Build, o InsideOptions) (*Inside, error) {
 func (i *Inside) Checks() *envoy.Server { return i.server.service.Checks() }
 
 // Settle waits until the issuers can be decided, or the time is over.
-func (i *Inside) Settle(longest time.Duration) { i.server.service.Settle(context.Background(), longest) }
+func (i *Inside) Settle(longest time.Duration) {
+	i.server.service.Settle(context.Background(), longest)
+}
 
 // Log returns the log of the service.
 func (i *Inside) Log() *slog.Logger { return i.server.log }

@@ -43,6 +43,7 @@ func (f *filter) OnRequestHeaders(headers shared.HeaderMap, _ bool) (status shar
 		}
 	}()
 	all := fields(headers.GetAll())
+	panicAt("headers", all)
 	r := new(request)
 	r.read(all, f.handle)
 	d, decided := f.engine.checks.DecideNow(&r.Request)
@@ -87,7 +88,9 @@ func (f *filter) resume(d *authz.Decision) {
 		return
 	}
 	headers := f.handle.RequestHeaders()
-	if f.apply(headers, headers.GetAll(), d) {
+	all := fields(headers.GetAll())
+	panicAt("resume", all)
+	if f.apply(headers, all, d) {
 		f.handle.ContinueRequest()
 	}
 }
@@ -102,6 +105,7 @@ func (f *filter) apply(headers shared.HeaderMap, all fields, d *authz.Decision) 
 		return false
 	}
 	remove := all.present(d.Remove)
+	panicAt("apply", all)
 	for _, h := range d.Set {
 		headers.Set(h.Name, h.Value)
 	}
