@@ -92,7 +92,7 @@ func turn(node any, configFile, admin string) {
 	case object:
 		switch node["@type"] {
 		case extAuthz:
-			value := object{"config": configFile}
+			value := object{"config": configFile, "timeout": "1s"} // as the chains have it for ext_authz
 			if admin != "" {
 				value["admin_address"] = admin
 			}
@@ -122,7 +122,7 @@ func turnRoute(node object) {
 	replace(node, object{
 		"@type":                 dynamicModule + "PerRoute",
 		"dynamic_module_config": object{"name": "bearergate", "do_not_close": true},
-		"per_route_config_name": "bearergate",
+		"filter_name":           "bearergate",
 		"filter_config":         object{"@type": structType, "value": extensions},
 	})
 }

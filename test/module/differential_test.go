@@ -64,6 +64,7 @@ func (g *generator) request(n int) (method string, request []byte) {
 	for _, f := range []string{
 		"X-Auth-Sub: root", "x-auth-scope: all", "x_auth_sub: root", "X-Auth_Client-Id: root", "X-Tenant: acme", "X-Tenant: evil",
 		"X-Auth-Sub: root\r\nX-Auth-Sub: admin", "Cookie: a=b", "X-Envoy-Upstream-Rq-Timeout-Ms: 5", "Te: trailers",
+		"Content-Type: application/grpc", "Content-Type: application/grpc+proto", "Content-Type: application/grpc-web",
 	} {
 		if g.IntN(6) == 0 {
 			fields = append(fields, f)
@@ -183,6 +184,7 @@ func told(envoy *harness.Envoy) map[string]string {
 		if json.Unmarshal([]byte(line), &entry) != nil || entry.N == "" {
 			continue
 		}
+		delete(entry.Told, "ext_authz_duration") // which Envoy adds
 		if entry.Told["shadow"] != nil {
 			entry.Told["shadow"] = fmt.Sprint(entry.Told["shadow"]) // the SDK knows no booleans
 		}
@@ -195,17 +197,22 @@ func told(envoy *harness.Envoy) map[string]string {
 func compareTold(t *testing.T, s *stage, total int) {
 	t.Helper()
 	var want, got map[string]string
-	for range 60 { // the logs are written every ten seconds
+	for range 15 { // the logs are written every ten seconds
 		want, got = told(s.outside), told(s.inside)
 		if len(want) >= total && len(got) >= total {
 			break
 		}
-		time.Sleep(500 * time.Millisecond)
+		time.Sleep(time.Second)
 	}
 	if len(want) < total*9/10 {
 		t.Fatalf("got %d lines of %d requests", len(want), total)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("metadata inside (+) and outside (-): %.4000s", diff)
+	differ := 0
+	for n := range want {
+		if want[n] != got[n] && differ < 10 {
+			differ++
+			t.Errorf("request %s: inside: %s, outside: %s", n, got[n], want[n])
+		}
 	}
+	t.Logf("%d and %d lines of %d requests", len(want), len(got), total)
 }

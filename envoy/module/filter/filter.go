@@ -2,6 +2,8 @@ package filter
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
@@ -135,8 +137,37 @@ func (f *filter) answer(local *envoy.Local, reason string) {
 	for i, h := range local.Header {
 		headers[i] = [2]string{h.Name, h.Value}
 	}
+	if f.isGRPC() {
+		headers = append(headers, [2]string{"grpc-status", grpcStatus(local.Status)})
+	}
 	status := uint32(local.Status) //nolint:gosec // statuses are below 600
 	f.handle.SendLocalResponse(status, headers, []byte(local.Body), "bearergate_"+reason)
+}
+
+// isGRPC says whether Envoy answers the request as gRPC wants it. It is asked in the
+// wake of a panic, too.
+func (f *filter) isGRPC() bool {
+	defer func() { _ = recover() }()
+	rest, ok := strings.CutPrefix(f.handle.RequestHeaders().GetOne("content-type"), "application/grpc")
+	return ok && (rest == "" || rest[0] == '+')
+}
+
+// grpcStatus is what Envoy makes of a status. The SDK has it make OK of all, unless the
+// answer has one.
+func grpcStatus(status int) string {
+	switch status {
+	case http.StatusBadRequest:
+		return "13" // INTERNAL
+	case http.StatusUnauthorized:
+		return "16" // UNAUTHENTICATED
+	case http.StatusForbidden:
+		return "7" // PERMISSION_DENIED
+	case http.StatusNotFound:
+		return "12" // UNIMPLEMENTED
+	case http.StatusServiceUnavailable:
+		return "14" // UNAVAILABLE
+	}
+	return "2" // UNKNOWN
 }
 
 // fail denies after a panic. If even that fails, the request stands still until Envoy's
@@ -149,8 +180,14 @@ func (f *filter) fail(p any) {
 	}
 	f.state = denied
 	local, _ := f.engine.checks.Local(&d)
-	f.tell(&d)
+	f.tryTell(&d)
 	f.answer(&local, d.Reason.String())
+}
+
+// tryTell is tell where that may be what panicked.
+func (f *filter) tryTell(d *authz.Decision) {
+	defer func() { _ = recover() }()
+	f.tell(d)
 }
 
 // streamGrace is how long after a token's end its stream is ended here: Envoy's router

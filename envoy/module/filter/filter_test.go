@@ -276,6 +276,29 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestAnswersToGRPC have the status that Envoy makes of the HTTP status, which it does
+// not for a module (and would say OK).
+func TestAnswersToGRPC(t *testing.T) {
+	as := newIssuer(t)
+	made := factoryFor(t, as, rules)
+	for contentType, want := range map[string]string{
+		"application/grpc": "16", "application/grpc+proto": "16", "application/grpc-web": "", "application/json": "", "": "",
+	} {
+		s := &stream{t: t, headers: get("/x", [2]string{"content-type", contentType})}
+		f := made.Create(s)
+		f.OnRequestHeaders(&s.headers, true)
+		if got := slices.Contains(s.answers, "grpc-status: 16"); got != (want != "") {
+			t.Errorf("%s: got %v, want grpc-status %q", contentType, s.answers, want)
+		}
+		s.end(f)
+	}
+	for status, want := range map[int]string{400: "13", 401: "16", 403: "7", 404: "12", 500: "2", 503: "14", 200: "2"} {
+		if got := grpcStatus(status); got != want {
+			t.Errorf("%d: got %s, want %s", status, got, want)
+		}
+	}
+}
+
 // TestPanicsDeny, whatever Envoy's side or ours does: nothing passes, and nothing leaves
 // the function that Envoy called.
 func TestPanicsDeny(t *testing.T) {
