@@ -333,6 +333,7 @@ func reasonOf(err error) Reason {
 		{validation.ErrExpired, Expired},
 		{validation.ErrNotYetValid, NotYetValid},
 		{validation.ErrInactive, Inactive},
+		{validation.ErrRevoked, Revoked},
 		{validation.ErrBinding, WrongBinding},
 		{binding.ErrUnavailable, Unavailable},
 		{binding.ErrNonce, UseNonce},

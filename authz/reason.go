@@ -25,6 +25,7 @@ const (
 	Expired
 	NotYetValid
 	Inactive
+	Revoked
 	WrongBinding
 	InvalidProof // RFC 9449
 	UseNonce     // RFC 9449 §8
@@ -93,6 +94,7 @@ func answers() [reasons]answer {
 		Expired:       invalid("expired", "The access token expired"),
 		NotYetValid:   invalid("not_yet_valid", "The access token is not yet valid"),
 		Inactive:      invalid("inactive", "The access token is not active"),
+		Revoked:       invalid("revoked", "The access token was revoked"),
 		WrongBinding: invalid("wrong_binding",
 			"The access token is bound to a key or certificate in a way that is not accepted"),
 		InvalidProof: {

@@ -10,6 +10,11 @@ type Config struct {
 
 	MetadataURL string `key:"metadata_url" doc:"Where the metadata is fetched, and nowhere else; its issuer must still be this one. Empty: at the well-known places of the issuer."`
 
+	// WellKnown is the name of the metadata below /.well-known, where it is neither
+	// that of RFC 8414 nor that of OpenID Connect: of a transmitter of security events
+	// ssf-configuration. Empty: those two.
+	WellKnown string
+
 	// Overrides of what discovery would find. With every needed one given, no
 	// discovery takes place.
 	JWKSURI               string `key:"jwks_uri" doc:"Where the keys are, instead of what is discovered."`
@@ -23,7 +28,8 @@ type Config struct {
 	NeedKeys, NeedIntrospection, NeedToken bool
 
 	// WantToken: the token endpoint is looked for, and tokens can be decided without.
-	WantToken bool
+	// WantIntrospection and WantKeys: likewise, the introspection endpoint and the keys.
+	WantToken, WantIntrospection, WantKeys bool
 
 	MutualTLS bool // a client certificate is presented: RFC 8705 §5 has endpoints for that
 

@@ -227,7 +227,7 @@ func (i *Issuer) Run(ctx context.Context) {
 	switch {
 	case i.file != nil:
 		work.Go(func() { i.watchKeys(ctx) })
-	case i.cfg.NeedKeys:
+	case i.cfg.NeedKeys, i.cfg.WantKeys:
 		work.Go(func() {
 			select {
 			case <-ctx.Done():
@@ -239,7 +239,7 @@ func (i *Issuer) Run(ctx context.Context) {
 }
 
 // readsKeys says whether the keys come from a file.
-func (c Config) readsKeys() bool { return c.NeedKeys && c.JWKSFile != "" }
+func (c Config) readsKeys() bool { return (c.NeedKeys || c.WantKeys) && c.JWKSFile != "" }
 
 // Metadata returns what the authorization server publishes, overrides applied,
 // or [ErrUnavailable].

@@ -10,6 +10,7 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/bearergate/bearergate/internal/safehttp"
 )
@@ -20,6 +21,10 @@ type Metadata struct {
 	Issuer, JWKSURI, IntrospectionEndpoint, TokenEndpoint string
 
 	JWKSFile string // where the keys are instead of JWKSURI, which is empty then
+
+	// CriticalSubjectMembers are those without which a transmitter's event must not be
+	// understood (Shared Signals Framework 1.0 §7.1).
+	CriticalSubjectMembers []string
 
 	Fetched time.Time // zero: configured, not fetched
 	Source  string    // the documents that it is made of, by their URLs; empty: configured, not fetched
@@ -43,6 +48,9 @@ type document struct {
 		Token string `json:"token_endpoint"`
 	} `json:"mtls_endpoint_aliases"` // RFC 8705 §5
 
+	// Read where it is wanted only: elsewhere it may be anything.
+	CriticalSubjectMembers jsontext.Value `json:"critical_subject_members"`
+
 	pause time.Duration // until it is to be fetched again; no member, its header says so
 }
 
@@ -55,20 +63,39 @@ type endpoints struct {
 // does and some servers do (D-02). The issuer is cut as a string: whatever is
 // percent-encoded in it stays so, or tenant t%2F1 would be taken for t/1 (D-01).
 func candidates(issuer string) []string {
-	scheme, rest, _ := strings.Cut(issuer, "://")
-	host, path, _ := strings.Cut(rest, "/")
-	origin := scheme + "://" + host
-	path = strings.TrimSuffix(path, "/")
-	if path == "" { // a lone slash is no path (D-04)
+	origin, path := split(issuer)
+	if path == "" {
 		return []string{origin + oauthSuffix, origin + openidSuffix}
 	}
-	path = "/" + path
 	return []string{
 		origin + oauthSuffix + path,
 		origin + openidSuffix + path,
 		origin + path + openidSuffix,
 		origin + path + oauthSuffix,
 	}
+}
+
+// candidatesOf is [candidates] of metadata that has a name of its own: where a
+// specification of today puts it, then where servers have it that put it after the
+// path, as OpenID Connect Discovery did.
+func candidatesOf(issuer, name string) []string {
+	origin, path := split(issuer)
+	suffix := "/.well-known/" + name
+	if path == "" {
+		return []string{origin + suffix}
+	}
+	return []string{origin + suffix + path, origin + path + suffix}
+}
+
+// split cuts an issuer into what comes before its path and the path, without a slash
+// at its end: a lone slash is no path (D-04).
+func split(issuer string) (origin, path string) {
+	scheme, rest, _ := strings.Cut(issuer, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	if path = strings.TrimSuffix(path, "/"); path != "" {
+		path = "/" + path
+	}
+	return scheme + "://" + host, path
 }
 
 // refreshMetadata fetches the metadata once, and adopts it if it is good.
@@ -117,8 +144,7 @@ func (i *Issuer) fetchMetadata(ctx context.Context) (fetchedMetadata, error) {
 		}
 		wrong = append(wrong, url+": "+err.Error())
 	}
-	return fetchedMetadata{}, fmt.Errorf("no usable document: %s (%s would do without)",
-		strings.Join(wrong, "; "), i.cfg.without())
+	return fetchedMetadata{}, fmt.Errorf("no usable document: %s%s", strings.Join(wrong, "; "), i.cfg.without())
 }
 
 // configured is what needs no fetch.
@@ -133,15 +159,21 @@ func (c Config) candidates() []string {
 	if c.MetadataURL != "" {
 		return []string{c.MetadataURL}
 	}
+	if c.WellKnown != "" {
+		return candidatesOf(c.Issuer, c.WellKnown)
+	}
 	return candidates(c.Issuer)
 }
 
-// without names the keys that spare what was tried.
+// without names the keys that spare what was tried, if there are any.
 func (c Config) without() string {
-	if c.MetadataURL != "" {
-		return c.needed()
+	switch {
+	case c.WellKnown != "":
+		return ""
+	case c.MetadataURL != "":
+		return " (" + c.needed() + " would do without)"
 	}
-	return "metadata_url, or " + c.needed() + ","
+	return " (metadata_url, or " + c.needed() + ", would do without)"
 }
 
 // fetchDocument fetches a document that names the right issuer.
@@ -185,6 +217,11 @@ func (i *Issuer) complete(m *Metadata, doc document) error {
 		doc.TokenURL = doc.Aliases.Token
 	}
 	var errs []string
+	if critical := doc.CriticalSubjectMembers; i.cfg.WellKnown != "" && critical != nil {
+		if err := json.Unmarshal(critical, &m.CriticalSubjectMembers); err != nil {
+			errs = append(errs, "critical_subject_members is not a list of names")
+		}
+	}
 	for _, e := range i.cfg.endpoints() {
 		to := e.of(m)
 		if *to != "" {
@@ -226,11 +263,11 @@ type endpoint struct {
 func (c Config) endpoints() []endpoint {
 	all := []endpoint{
 		{
-			"jwks_uri", c.JWKSURI, c.NeedKeys, c.NeedKeys,
+			"jwks_uri", c.JWKSURI, c.NeedKeys, c.NeedKeys || c.WantKeys,
 			func(m *Metadata) *string { return &m.JWKSURI }, func(d document) string { return d.JWKSURL },
 		},
 		{
-			"introspection_endpoint", c.IntrospectionEndpoint, c.NeedIntrospection, c.NeedIntrospection,
+			"introspection_endpoint", c.IntrospectionEndpoint, c.NeedIntrospection, c.NeedIntrospection || c.WantIntrospection,
 			func(m *Metadata) *string { return &m.IntrospectionEndpoint }, func(d document) string { return d.Introspection },
 		},
 		{

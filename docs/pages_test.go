@@ -148,7 +148,8 @@ func TestCommands(t *testing.T) {
 // that a page names registered.
 func TestMetrics(t *testing.T) {
 	registered := map[string]bool{}
-	source := read(t, filepath.Join(root, "internal", "metrics", "metrics.go"))
+	source := read(t, filepath.Join(root, "internal", "metrics", "metrics.go")) +
+		read(t, filepath.Join(root, "internal", "metrics", "fleet.go"))
 	contract := read(t, "contract.md")
 	registration := regexp.MustCompile(`(?:(?:counter|gauge|histogram)\(|Name: )"([a-z_]+)"`)
 	for _, match := range registration.FindAllStringSubmatch(source, -1) {

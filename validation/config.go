@@ -79,6 +79,8 @@ type Config struct {
 	RequestTimeout    time.Duration `key:"request_timeout" default:"2s" above:"0s" doc:"Of one call to the authorization server."`
 	OpaqueTokenPrefix string        `key:"opaque_token_prefix" doc:"With several introspecting issuers: which opaque tokens are this issuer's."`
 
+	RecheckInterval time.Duration `key:"recheck_interval" default:"0s" min:"0s" doc:"With token_validation jwt or both: how often the introspection endpoint is asked about a verified JWT too, in the background, while requests show it. 0s: never."`
+
 	// Exchanges are the grants by which the issuer is asked for tokens for upstreams;
 	// none: it is asked for none.
 	Exchanges []string
@@ -101,8 +103,12 @@ type CacheConfig struct {
 // of the configuration file. URLs are the business of the discovery room.
 func (c Config) Validate() error {
 	errs := []error{field.Check(c), c.checkPrefix(), field.Under("cache", c.Cache.validate())}
-	if c.Strategy.introspects() {
+	if c.asks() {
 		errs = append(errs, given("introspection_response", c.IntrospectionResponse))
+	}
+	if c.RecheckInterval > 0 && c.Strategy == StrategyIntrospection {
+		errs = append(errs, field.Errorf("recheck_interval",
+			"given with token_validation introspection, where no JWT is verified: the issuer is asked anyway"))
 	}
 	if c.authenticates() {
 		errs = append(errs, c.checkClient())
@@ -111,7 +117,13 @@ func (c Config) Validate() error {
 }
 
 // authenticates says whether the issuer is asked anything in our name.
-func (c Config) authenticates() bool { return c.Strategy.introspects() || len(c.Exchanges) > 0 }
+func (c Config) authenticates() bool { return c.asks() || len(c.Exchanges) > 0 }
+
+// asks says whether the introspection endpoint is asked anything.
+func (c Config) asks() bool { return c.Strategy.introspects() || c.rechecks() }
+
+// rechecks says whether it is asked about JWTs that were verified.
+func (c Config) rechecks() bool { return c.RecheckInterval > 0 && c.Strategy != StrategyIntrospection }
 
 // checkPrefix: a prefix that is not visible ASCII, or has a character that ends
 // or joins credentials, could never fit a token. Salesforce's tokens have a "!".
@@ -133,12 +145,12 @@ func (c Config) checkClient() error {
 	}
 	if c.ClientID == "" {
 		switch {
-		case c.ClientAuthMethod != AuthNone && !c.Strategy.introspects():
+		case c.ClientAuthMethod != AuthNone && !c.asks():
 			errs = append(errs, field.Errorf("client_id",
 				"missing: upstream_token needs it, unless client_auth_method is none"))
 		case c.ClientAuthMethod != AuthNone:
 			errs = append(errs, field.Errorf("client_id", "missing: introspection needs it, unless client_auth_method is none"))
-		case c.Strategy.introspects() && c.IntrospectionResponse == ResponseJWT:
+		case c.asks() && c.IntrospectionResponse == ResponseJWT:
 			errs = append(errs, field.Errorf("client_id",
 				"missing: a signed answer must name it as its audience (RFC 9701 §5)"))
 		}

@@ -16,6 +16,7 @@ type positive struct {
 	expiry, notBefore, issuedAt, authTime instant
 
 	born    int64  // when it was found out, in Unix nanoseconds
+	judged  uint64 // the generation of revocations at which nothing was said against it, or [condemned]
 	shared  uint32 // the claims that are among alike's
 	bytes   int32  // by estimate
 	subject part   // of text; if it ends the text, it stands behind the claims
@@ -43,7 +44,7 @@ func newPositive(t *Token, a *alike, brought int64, now time.Time) positive {
 	p := positive{
 		alike: a, text: text, subject: subject, shared: shared, confirmation: t.Confirmation,
 		expiry: instantOf(t.Expiry), notBefore: instantOf(t.NotBefore), issuedAt: instantOf(t.IssuedAt),
-		authTime: instantOf(t.AuthTime), born: now.UnixNano(),
+		authTime: instantOf(t.AuthTime), born: t.learnt(now),
 	}
 	p.bytes = int32(min(sizeOf(&p)+brought, maxEntryBytes)) //nolint:gosec // bounded
 	return p
@@ -71,7 +72,7 @@ func (p *positive) token() *Token {
 		Scopes: a.scopes, Audience: a.audience,
 		Expiry: p.expiry.time(), NotBefore: p.notBefore.time(), IssuedAt: p.issuedAt.time(), AuthTime: p.authTime.time(),
 		ACR: a.acr, Claims: Claims{own: p.claims(), common: a.template.Load(), shared: p.shared},
-		Confirmation: p.confirmation, JWT: a.jwt, scope: a.scope,
+		Confirmation: p.confirmation, JWT: a.jwt, scope: a.scope, born: p.born,
 	}
 }
 

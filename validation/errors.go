@@ -18,6 +18,7 @@ var (
 	ErrExpired              = errors.New("token expired")
 	ErrNotYetValid          = errors.New("token not yet valid")
 	ErrInactive             = errors.New("token inactive")
+	ErrRevoked              = errors.New("token revoked")
 	ErrBinding              = errors.New("wrong binding of token")
 	ErrUnavailable          = errors.New("cannot decide")
 )

@@ -19,7 +19,7 @@ const (
 type Event struct {
 	Operation string
 	Issuer    string
-	Cache     string        // of a look-up: jwt, introspection or negative
+	Cache     string        // of a look-up: jwt, introspection, negative or shared
 	Result    string        // of a look-up: hit, miss or stale; of a call: active, inactive, rejected or error
 	Took      time.Duration // of a call
 	Down      bool          // of the breaker: calls are refused, but for probes

@@ -24,9 +24,9 @@ func (v *Validator) ask(ctx context.Context, d digest, token string, seenGood bo
 			return nil, &UnavailableError{Err: errors.New("shutting down")}
 		}
 		defer v.calls.Done()
-		t, err := v.introspector.introspect(context.WithoutCancel(ctx), token, seenGood)
-		v.remember(d, t, err)
-		return t, err
+		a := v.find(context.WithoutCancel(ctx), d, token, seenGood)
+		v.remember(d, a)
+		return a.token, a.err
 	})
 	t, err := v.await(ctx, answers)
 	step := walk.Step{Package: room, Name: "introspection", Result: walk.Noted, Detail: resultOf(err)}
@@ -78,17 +78,17 @@ func (v *Validator) await(ctx context.Context, answers <-chan singleflight.Resul
 
 // remember keeps what an answer said, and which token's answer is too large. An
 // outage is never remembered.
-func (v *Validator) remember(d digest, t *Token, err error) {
+func (v *Validator) remember(d digest, a answer) {
 	var unavailable *UnavailableError
 	switch {
 	case v.cache == nil:
-	case errors.As(err, &unavailable):
+	case errors.As(a.err, &unavailable):
 		if unavailable.ofToken {
-			v.cache.postpone(d, err, v.now())
+			v.cache.postpone(d, a.err, a.at)
 		}
-	case err != nil:
-		v.cache.refuse(d, err, v.now())
+	case a.err != nil:
+		v.cache.refuse(d, a.err, a.at)
 	default:
-		v.cache.add(d, t, "", v.now())
+		v.cache.add(d, a.token, "", v.now())
 	}
 }

@@ -76,7 +76,7 @@ func newIntrospector(cfg Config, o Options) (*introspector, error) {
 // [ErrUnavailable] for everything that is not an answer, and the other
 // sentinels for answers against the token.
 func (i *introspector) introspect(ctx context.Context, token string, urgent bool) (t *Token, err error) {
-	if _, err := i.source.Metadata(); err != nil { // no call, and no failure of one
+	if err := i.reachable(); err != nil { // no call, and no failure of one
 		return nil, &UnavailableError{Err: err}
 	}
 	kept := i.guard.Do(ctx, urgent, func(ctx context.Context) guard.Verdict {
@@ -91,6 +91,18 @@ func (i *introspector) introspect(ctx context.Context, token string, urgent bool
 		failed.RetryAfter = max(failed.RetryAfter, i.guard.RetryAfter())
 	}
 	return t, err
+}
+
+// reachable says whether it is known where to ask. Where JWTs are only asked about
+// again, nobody needs the endpoint, and there may be none.
+func (i *introspector) reachable() error {
+	m, err := i.source.Metadata()
+	if err != nil || m.IntrospectionEndpoint != "" || i.cfg.Strategy.introspects() {
+		return err
+	}
+	err = errors.New("no introspection_endpoint is configured, and none discovered")
+	i.failure.Store(&Failure{Err: err, At: i.now()})
+	return err
 }
 
 // probe shows whether the endpoint is up, by a token that nobody was given: no

@@ -27,23 +27,29 @@ func ClaimsOf(object string) Claims { return Claims{own: object} }
 // they were sent. Each call decodes anew, and the caller may change what it gets.
 func (c Claims) Map() map[string]any {
 	all := map[string]any{}
-	add := func(m strictjws.Member) {
+	c.each(func(m member) {
 		if says(m.Name, m.Value) {
 			all[m.Name] = m.Value.Any()
 		}
-	}
+	})
+	return all
+}
+
+type member = strictjws.Member
+
+// each calls do for every member, without decoding it.
+func (c Claims) each(do func(m member)) {
 	for _, m := range c.members() {
-		add(m)
+		do(m)
 	}
 	if c.common == nil {
-		return all
+		return
 	}
 	for i, m := range c.common.members {
 		if c.shared&(1<<i) != 0 {
-			add(m)
+			do(m)
 		}
 	}
-	return all
 }
 
 // members are those of own.

@@ -37,6 +37,15 @@ type Token struct {
 	JWT bool // verified locally; false: introspected
 
 	scope string // Scopes in one text, joined once; empty: not yet, or none
+	born  int64  // when it was found out, in Unix nanoseconds; 0: just now
+}
+
+// learnt is when it was found out what t says, in Unix nanoseconds.
+func (t *Token) learnt(now time.Time) int64 {
+	if t.born != 0 {
+		return t.born
+	}
+	return now.UnixNano()
 }
 
 // Scope returns the scopes in one text, as RFC 6749 §3.3 writes them.

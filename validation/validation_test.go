@@ -49,6 +49,14 @@ func (b *bench) count(counts map[string]int, what string) {
 
 func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	t.Helper()
+	return newBenchWith(t, change, func(*bench, *validation.Options) {})
+}
+
+// newBenchWith has more options.
+func newBenchWith(
+	t testing.TB, change func(*validation.Config), more func(*bench, *validation.Options),
+) *bench {
+	t.Helper()
 	as, stop, err := devissuer.Start(map[string]string{"gate": "s3cret&%:é"})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +94,7 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 	done := make(chan struct{})
 	go func() { defer close(done); b.server.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
-	b.Validator, err = validation.NewValidator(cfg, validation.Options{
+	o := validation.Options{
 		Source: b.server, Client: client, Log: log, Now: b.now,
 		Events: validation.Observer{Ended: func(_ context.Context, e validation.Event) {
 			switch e.Operation {
@@ -96,7 +104,9 @@ func newBench(t testing.TB, change func(*validation.Config)) *bench {
 				b.count(b.result, e.Result)
 			}
 		}},
-	})
+	}
+	more(b, &o)
+	b.Validator, err = validation.NewValidator(cfg, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,10 +15,14 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/bearergate/bearergate/internal/lru"
 	"github.com/bearergate/bearergate/internal/nowait"
 	"github.com/bearergate/bearergate/internal/strictjws"
 	"github.com/bearergate/bearergate/internal/walk"
 )
+
+// CacheShared is the label of look-ups in what all replicas share.
+const CacheShared = "shared"
 
 // Labels of the cache metrics (docs/contract.md §7).
 const (
@@ -49,6 +53,12 @@ type Validator struct {
 	introspector *introspector // nil: strategy jwt
 	cache        *cache        // nil: switched off
 
+	revocations Revocations   // nil: nothing is ever revoked
+	shared      func() Shared // nil, or returns nil: this replica is alone
+	revoked     func(token string)
+	sightings   lru.Shards[sighting]
+	rechecks    *rechecks // nil: verified JWTs are not asked about
+
 	flights singleflight.Group // introspection calls, by digest
 	calls   sync.WaitGroup
 	closing chan struct{} // nobody waits any longer
@@ -65,6 +75,13 @@ type Options struct {
 	Events Observer
 	Slots  Slots            // for the signatures of JWTs; shared by all issuers
 	Now    func() time.Time // nil: time.Now
+
+	Revocations Revocations // nil: nothing is ever revoked
+	// Shared returns what all replicas share; nil, or if it returns nil, this replica
+	// is alone.
+	Shared func() Shared
+	// Revoked is told of a token that was good here before; nil: nobody is.
+	Revoked func(token string)
 }
 
 // NewValidator returns a Validator that has read its key and secret files.
@@ -80,8 +97,16 @@ func NewValidator(cfg Config, o Options) (*Validator, error) {
 		verifier: &verifier{cfg: cfg, source: o.Source, slots: o.Slots, now: o.Now},
 		cache:    newCache(cfg.Cache, cfg.seed()),
 		closing:  make(chan struct{}),
+
+		revocations: o.Revocations, shared: o.Shared, revoked: o.Revoked,
 	}
-	if cfg.Strategy.introspects() {
+	if o.Revocations != nil {
+		v.sightings = newSightings(cfg.Cache.MaxEntries)
+		if cfg.rechecks() {
+			v.rechecks = newRechecks(cfg.Cache.MaxEntries)
+		}
+	}
+	if cfg.asks() {
 		var err error
 		if v.introspector, err = newIntrospector(cfg, o); err != nil {
 			return nil, err
@@ -98,6 +123,9 @@ func NewValidator(cfg Config, o Options) (*Validator, error) {
 // skew or a timeout change. It is called before the first Validate; the size is
 // for Resize to change.
 func (v *Validator) Inherit(before *Validator) {
+	if v.revocations != nil && before.revocations != nil && v.cfg.Issuer == before.cfg.Issuer {
+		v.sightings = before.sightings
+	}
 	if v.cache == nil || before.cache == nil || !v.cfg.judgesLike(before.cfg) {
 		return
 	}
@@ -106,7 +134,7 @@ func (v *Validator) Inherit(before *Validator) {
 
 func (c Config) judgesLike(d Config) bool {
 	for _, each := range []*Config{&c, &d} {
-		each.Cache, each.ClockSkew, each.RequestTimeout = CacheConfig{}, 0, 0
+		each.Cache, each.ClockSkew, each.RequestTimeout, each.RecheckInterval = CacheConfig{}, 0, 0, 0
 	}
 	return reflect.DeepEqual(c, d)
 }
@@ -143,17 +171,21 @@ func (v *Validator) validate(ctx context.Context, c Candidate) (*Token, error) {
 		return nil, w.Err(room, "deadline", &UnavailableError{Err: err})
 	}
 	if v.cache == nil {
-		return v.decide(ctx, digest{}, c, nil)
+		return v.admit(ctx, digest{}, c, nil)
 	}
 	d := v.cache.digest(c.token)
 	known, ok := v.cache.positive(d)
 	if !ok {
-		return v.decide(ctx, d, c, nil)
+		return v.admit(ctx, d, c, nil)
 	}
 	if now := v.now(); now.Before(v.cache.fresh(&known)) && v.trusted(d, &known) {
-		return v.recall(ctx, &known, now)
+		t, err := v.recall(ctx, &known, now)
+		if v.revocations == nil || err != nil {
+			return t, err
+		}
+		return v.readmit(ctx, d, c, &known, t)
 	}
-	return v.decide(ctx, d, c, &known)
+	return v.admit(ctx, d, c, &known)
 }
 
 // trusted says whether the key that verified the token is still published. If it
@@ -221,7 +253,7 @@ func (v *Validator) introspect(ctx context.Context, d digest, token string, know
 		if !errors.Is(err, ErrUnavailable) {
 			return nil, err
 		}
-		return v.orStale(ctx, known, err)
+		return v.orStale(ctx, token, known, err)
 	}
 	if nowait.Of(ctx) {
 		return nil, nowait.Err
@@ -232,16 +264,19 @@ func (v *Validator) introspect(ctx context.Context, d digest, token string, know
 	v.lookedUp(ctx, cacheIntrospection, miss)
 	t, err := v.ask(ctx, d, token, known != nil)
 	if errors.Is(err, ErrUnavailable) {
-		return v.orStale(ctx, known, err)
+		return v.orStale(ctx, token, known, err)
 	}
 	return t, err
 }
 
 // orStale answers with what was known before, if it may serve that long, else
 // with why it cannot be known now.
-func (v *Validator) orStale(ctx context.Context, known *positive, why error) (*Token, error) {
+func (v *Validator) orStale(ctx context.Context, token string, known *positive, why error) (*Token, error) {
 	now := v.now()
 	if known == nil || known.alike.thumbprint != "" || !now.Before(v.cache.stale(known)) {
+		return nil, why
+	}
+	if v.outdated(token, known) { // what must be asked for again is not good for an outage
 		return nil, why
 	}
 	v.lookedUp(ctx, cacheIntrospection, stale)

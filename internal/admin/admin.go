@@ -1,10 +1,11 @@
 // Package admin serves what operators look at: liveness, readiness and metrics, which
 // are for machines, and a status page with a form that explains a token, which are
-// for people. It reads what the rooms expose and changes nothing. It never shares a
-// listener with the Check service.
+// for people. It reads what the rooms expose and changes nothing, but that it takes
+// revocations. It never shares a listener with the Check service.
 package admin
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/explain"
+	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/service"
 )
 
@@ -22,6 +24,10 @@ type Service interface {
 	Proofs() int                        // that are remembered
 	InUse() (*config.Config, time.Time) // nil: there is none yet
 	Pending() error                     // what a new configuration waits for; nil: none waits
+
+	Fleet() service.FleetState
+	// Revoke has tokens refused; shared says whether other replicas know.
+	Revoke(ctx context.Context, r revocation.Revocation) (shared bool, err error)
 }
 
 // Options are what the pages show, and to whom.
@@ -84,6 +90,8 @@ func (p *Pages) Admin() http.Handler {
 	}
 	mux := http.NewServeMux()
 	p.probes(mux)
+	mux.Handle("GET /revocations", secured(p.onlyWithToken(p.revocations)))
+	mux.Handle("POST /revocations", secured(p.onlyWithToken(p.revoke)))
 	mux.Handle("/", secured(p.guard(people)))
 	return mux
 }
@@ -111,6 +119,9 @@ func (p *Pages) unready(issuers []service.IssuerState) []string {
 	var reasons []string
 	if p.o.Draining() {
 		reasons = append(reasons, "draining")
+	}
+	if problem := p.o.Service.Fleet().Problem; problem != nil {
+		reasons = append(reasons, problem.Error())
 	}
 	if len(issuers) == 0 {
 		reasons = append(reasons, "no configuration in use yet")

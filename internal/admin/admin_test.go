@@ -25,6 +25,7 @@ import (
 	"github.com/bearergate/bearergate/internal/admin"
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/exchange"
+	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/service"
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
@@ -44,6 +45,8 @@ type world struct {
 	draining  bool
 	decisions *admin.Decisions
 	asked     []*authv3.CheckRequest
+	fleet     service.FleetState
+	revoked   []revocation.Revocation
 }
 
 func (w *world) States() []service.IssuerState      { return w.issuers }
@@ -51,6 +54,18 @@ func (w *world) Entries() map[string]int            { return map[string]int{"jwt
 func (w *world) InUse() (*config.Config, time.Time) { return w.cfg, time.Unix(1e9, 0) }
 func (w *world) Pending() error                     { return w.pending }
 func (w *world) Proofs() int                        { return 17 }
+func (w *world) Fleet() service.FleetState          { return w.fleet }
+
+func (w *world) Revoke(_ context.Context, r revocation.Revocation) (shared bool, err error) {
+	switch {
+	case !w.fleet.On:
+		return false, service.ErrRevocationOff
+	case r.Issuer != one:
+		return false, service.ErrUnknownIssuer
+	}
+	w.revoked = append(w.revoked, r)
+	return w.fleet.Store != nil && w.fleet.Store.Up, r.Check()
+}
 
 // Check answers as a service might that tells too much.
 func (w *world) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {

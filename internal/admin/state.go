@@ -26,6 +26,8 @@ type State struct {
 	Draining bool     `json:"draining"`
 	Pending  string   `json:"pending,omitempty"` // what a new configuration waits for
 
+	Revocations *Revocations  `json:"revocations,omitempty"` // nil: switched off
+	Store       *Store        `json:"store,omitempty"`       // nil: this replica is alone
 	Issuers     []Issuer      `json:"issuers"`
 	DPoP        *DPoP         `json:"dpop,omitempty"` // null: it is off
 	MTLS        *MTLS         `json:"mtls,omitempty"` // likewise
@@ -34,6 +36,27 @@ type State struct {
 	Refusals    []Refusal     `json:"refusals"` // the newest first
 	ShadowRules []string      `json:"shadow_rules,omitempty"`
 	Config      Configuration `json:"configuration"`
+}
+
+// Revocations are how many are remembered, and how they are told.
+type Revocations struct {
+	Entries int                       `json:"entries"`
+	Issuers map[string]map[string]int `json:"issuers"` // by issuer and kind
+	Streams []Stream                  `json:"streams"`
+}
+
+// Stream is how the events of one transmitter flow.
+type Stream struct {
+	Transmitter string    `json:"transmitter"`
+	Alive       time.Time `json:"alive"` // the last sign of life
+	Problem     string    `json:"problem,omitempty"`
+}
+
+// Store is what all replicas share.
+type Store struct {
+	Addresses []string `json:"addresses"`
+	Up        bool     `json:"up"`
+	Lag       float64  `json:"lag_seconds"`
 }
 
 // Issuer is how one authorization server is.
@@ -143,6 +166,7 @@ func (p *Pages) state() State {
 		s.Issuers = append(s.Issuers, issuerOf(i))
 	}
 	s.ShadowRules = s.Config.shadowRules()
+	s.Revocations, s.Store = fleetOf(p.o.Service.Fleet())
 	s.DPoP, s.MTLS = p.bindings()
 	return s
 }
@@ -160,6 +184,31 @@ func (p *Pages) bindings() (dpop *DPoP, mtls *MTLS) {
 		mtls = &MTLS{Header: printable(c.Header())}
 	}
 	return dpop, mtls
+}
+
+func fleetOf(f service.FleetState) (*Revocations, *Store) {
+	var store *Store
+	if f.Store != nil {
+		store = &Store{Addresses: []string{}, Up: f.Store.Up, Lag: f.Store.Lag.Seconds()}
+		for _, address := range f.Store.Addresses {
+			store.Addresses = append(store.Addresses, withoutQuery(address))
+		}
+	}
+	if !f.On && f.Entries == 0 {
+		return nil, store
+	}
+	shown := &Revocations{Entries: f.Entries, Issuers: map[string]map[string]int{}, Streams: []Stream{}}
+	for issuer, kinds := range f.Counts {
+		shown.Issuers[printable(issuer)] = kinds
+	}
+	for _, s := range f.Streams {
+		stream := Stream{Transmitter: printable(s.Transmitter), Alive: s.Alive.UTC().Truncate(time.Second)}
+		if s.Err != nil {
+			stream.Problem = printable(s.Err.Error())
+		}
+		shown.Streams = append(shown.Streams, stream)
+	}
+	return shown, store
 }
 
 func issuerOf(i service.IssuerState) Issuer {

@@ -15,7 +15,9 @@ var files embed.FS
 // sections are the parts of the status page that change while it is looked at, by the
 // names of their templates and the ids of their elements.
 func sections() []string {
-	return []string{"readiness", "issuers", "bindings", "decisions", "refusals", "caches", "shadow", "configuration"}
+	return []string{
+		"readiness", "issuers", "bindings", "decisions", "refusals", "caches", "fleet", "shadow", "configuration",
+	}
 }
 
 // views makes pages of what there is to show. Everything in them is escaped for its

@@ -2,10 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"io"
-	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
 	"time"
@@ -14,7 +13,9 @@ import (
 	"github.com/bearergate/bearergate/internal/admin"
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/memory"
+	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/service"
+	"github.com/bearergate/bearergate/validation"
 )
 
 // InsideOptions say what the service within another process runs by.
@@ -56,7 +57,19 @@ func StartInside(build Build, o InsideOptions) (*Inside, error) {
 	}
 	go s.service.Watch(ctx, file, nil, s.reloaded)
 	if o.AdminAddress != "" {
-		go s.showPages(ctx, o.AdminAddress)
+		go s.listen(ctx, "admin_address", func() (net.Listener, *http.Server, error) {
+			lis, err := new(net.ListenConfig).Listen(ctx, "tcp", o.AdminAddress)
+			if err != nil {
+				return nil, nil, err
+			}
+			return admin.Bounded(lis), admin.NewServer(s.pages(admin.IsLoopback(lis)).Admin(), s.log), nil
+		})
+	}
+	if r := cfg.Revocation; r != nil && r.ReceiverAddress != "" {
+		go s.listen(ctx, "revocation.receiver_address", func() (net.Listener, *http.Server, error) {
+			lis, err := revocation.Listen(ctx, *r, s.log)
+			return lis, revocation.NewServer(s.service.Receiver(), s.log), err
+		})
 	}
 	s.log.Info("deciding within Envoy", "admin_address", o.AdminAddress, "version", build.Version)
 	return &Inside{s}, nil
@@ -70,8 +83,19 @@ func (i *Inside) Settle(longest time.Duration) {
 	i.server.service.Settle(context.Background(), longest)
 }
 
-// Log returns the log of the service.
-func (i *Inside) Log() *slog.Logger { return i.server.log }
+// Revocations returns a number that changes when something is revoked.
+func (i *Inside) Revocations() uint64 { return i.server.service.Revocations() }
+
+// Revoke has tokens refused from now on.
+func (i *Inside) Revoke(ctx context.Context, r revocation.Revocation) error {
+	_, err := i.server.service.Revoke(ctx, r)
+	return err
+}
+
+// Revoked says whether a token of an issuer, of which t was learnt, is revoked by now.
+func (i *Inside) Revoked(issuer, token string, t *validation.Token) bool {
+	return i.server.service.Revoked(issuer, token, t)
+}
 
 // insideShare is what of the container's memory is ours, where nobody says: it is
 // Envoy's first.
@@ -90,27 +114,21 @@ func cut(limit int64, from string, share float64) int64 {
 // listenAgain is how long after a try to listen the next one follows.
 const listenAgain = time.Second
 
-// showPages serves the pages at address. While an Envoy that is replaced (hot restart)
-// still listens there, it tries again: requests do not wait for that.
-func (s *server) showPages(ctx context.Context, address string) {
-	told := false
-	for {
-		lis, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+// listen serves what open opens, for as long as the process lives. While an Envoy that is
+// replaced (hot restart) still listens there, it tries again: requests do not wait for that.
+func (s *server) listen(ctx context.Context, key string, open func() (net.Listener, *http.Server, error)) {
+	for told := false; ctx.Err() == nil; {
+		lis, server, err := open()
 		if err == nil {
-			pages := s.pages(admin.IsLoopback(lis))
-			err = admin.NewServer(pages.Admin(), s.log).Serve(admin.Bounded(lis))
+			err = server.Serve(lis)
 		}
 		if !told {
-			s.log.Warn("the admin address is not served yet", "admin_address", address, "error", err)
+			s.log.Warn("an address is not served yet", "key", key, "error", err)
 			told = true
 		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-time.After(listenAgain):
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return
 		}
 	}
 }

@@ -85,6 +85,7 @@ func (p program) root() *cobra.Command {
 		p.demoCommand(),
 		p.lintCommand(),
 		p.schemaCommand(),
+		p.revokeCommand(),
 		p.healthCommand(),
 		p.versionCommand(),
 	)

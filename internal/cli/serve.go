@@ -19,6 +19,7 @@ import (
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/memory"
 	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/service"
 	"github.com/bearergate/bearergate/internal/telemetry"
 )
@@ -75,7 +76,7 @@ func (p program) serve(ctx context.Context, path string, reload <-chan os.Signal
 	defer stop()
 	go s.service.Watch(background, file, before(background, reload, s.decisions.Reopen), s.reloaded)
 
-	if open, err = open.complete(cfg); err != nil {
+	if open, err = open.complete(ctx, cfg, s.log); err != nil {
 		return err
 	}
 	return s.answer(ctx, open)
@@ -133,7 +134,7 @@ func (p program) newServer(ctx context.Context, cfg *config.Config) *server {
 	})
 	s.service = service.New(s.log, s.metrics, service.Observers{
 		Checks: s.traces.Checks(), Discovery: s.traces.Discovery(), Validation: s.traces.Validation(),
-		Transport: s.traces.Transport,
+		Shared: s.traces.Shared(), Transport: s.traces.Transport,
 	}, service.Observers{Checks: s.recent.Observer()},
 		service.Observers{Checks: s.decisions.Checks(), Validation: s.decisions.Validation()})
 	s.push = telemetry.StartPush(ctx, export, s.metrics.Gatherer(s.service))
@@ -186,6 +187,20 @@ func (s *server) reloaded(cfg *config.Config) {
 	if inUse := s.started.Server.ProbeAddress; cfg.Server.ProbeAddress != inUse {
 		s.log.Warn("server.probe_address changed: restart to listen there", "in_use", inUse)
 	}
+	if inUse := receiverOf(s.started); receiverOf(cfg) != inUse {
+		s.log.Warn("revocation.receiver_address or receiver_tls changed: restart to listen so", "in_use", inUse.address)
+	}
+}
+
+// receiverOf is what of the receiver needs a restart to change.
+func receiverOf(cfg *config.Config) (r struct {
+	address string
+	tls     revocation.TLS
+}) {
+	if cfg.Revocation != nil {
+		r.address, r.tls = cfg.Revocation.ReceiverAddress, cfg.Revocation.ReceiverTLS
+	}
+	return r
 }
 
 // logDecisions has decisions written as cfg says. Each one that is written has an ID.
@@ -213,10 +228,10 @@ func (s *server) limitMemory(cfg *config.Config) {
 
 // listeners are open already; where there is none, the configuration says where
 // to listen.
-type listeners struct{ grpc, admin, probe net.Listener }
+type listeners struct{ grpc, admin, probe, receiver net.Listener }
 
 // complete opens the listeners that are not open yet.
-func (l listeners) complete(cfg *config.Config) (listeners, error) {
+func (l listeners) complete(ctx context.Context, cfg *config.Config, log *slog.Logger) (listeners, error) {
 	var err error
 	if l.grpc == nil {
 		if l.grpc, err = envoy.Listen(cfg.Server.Envoy); err != nil {
@@ -233,12 +248,21 @@ func (l listeners) complete(cfg *config.Config) (listeners, error) {
 			return l, errors.Join(err, l.grpc.Close(), l.admin.Close())
 		}
 	}
+	if l.receiver == nil && cfg.Revocation != nil && cfg.Revocation.ReceiverAddress != "" {
+		if l.receiver, err = revocation.Listen(ctx, *cfg.Revocation, log); err != nil {
+			errs := []error{err, l.grpc.Close(), l.admin.Close()}
+			if l.probe != nil {
+				errs = append(errs, l.probe.Close())
+			}
+			return l, errors.Join(errs...)
+		}
+	}
 	return l, nil
 }
 
 // answer serves on every listener until ctx ends or one of them fails.
 func (s *server) answer(ctx context.Context, open listeners) error {
-	ended := make(chan error, 3)
+	ended := make(chan error, 4)
 	go func() { ended <- s.checks.Serve(open.grpc) }()
 	closePages := s.servePages(open, ended)
 	s.log.Info("serving", "grpc_address", open.grpc.Addr().String(),
@@ -258,14 +282,17 @@ func (s *server) answer(ctx context.Context, open listeners) error {
 func (s *server) servePages(open listeners, ended chan<- error) (end func() error) {
 	pages := s.pages(admin.IsLoopback(open.admin))
 	var servers []*http.Server
-	serve := func(lis net.Listener, h http.Handler) {
-		server := admin.NewServer(h, s.log)
+	serve := func(lis net.Listener, server *http.Server) {
 		servers = append(servers, server)
-		go func() { ended <- server.Serve(admin.Bounded(lis)) }()
+		go func() { ended <- server.Serve(lis) }()
 	}
-	serve(open.admin, pages.Admin())
+	serve(admin.Bounded(open.admin), admin.NewServer(pages.Admin(), s.log))
 	if open.probe != nil {
-		serve(open.probe, pages.Probes())
+		serve(admin.Bounded(open.probe), admin.NewServer(pages.Probes(), s.log))
+	}
+	if open.receiver != nil {
+		s.log.Info("events and logout tokens are taken", "receiver_address", open.receiver.Addr().String())
+		serve(open.receiver, revocation.NewServer(s.service.Receiver(), s.log))
 	}
 	return func() error {
 		var errs []error

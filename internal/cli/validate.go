@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -70,19 +71,43 @@ func (p program) probe(ctx context.Context, path string, cfg *config.Config) err
 		}
 		fmt.Fprintln(p.stdout, what)
 	}
+	if cfg.Shared != nil {
+		ctx, cancel := context.WithTimeout(ctx, storeWait)
+		defer cancel()
+		if err := svc.PingStore(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: shared: %w", path, err))
+		} else {
+			fmt.Fprintf(p.stdout, "%s: shared: the store answers\n", path)
+		}
+	}
 	return errors.Join(errs...)
 }
+
+// storeWait is how long a store may take to answer.
+const storeWait = 5 * time.Second
 
 // online starts the service of the configuration at path without listening,
 // and gives its authorization servers some time to answer.
 func (p program) online(ctx context.Context, path string, cfg *config.Config) (*service.Service, error) {
 	svc := p.quietService()
-	if err := svc.Apply(cfg); err != nil {
+	if err := svc.Apply(withoutStreams(cfg)); err != nil {
 		svc.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	svc.Settle(ctx, onlineWait)
 	return svc, nil
+}
+
+// withoutStreams is cfg without what is told to whoever serves: an event that was
+// acknowledged here would be lost there.
+func withoutStreams(cfg *config.Config) *config.Config {
+	if cfg.Revocation == nil {
+		return cfg
+	}
+	c, r := *cfg, *cfg.Revocation
+	r.Events, r.BackchannelLogout = nil, nil
+	c.Revocation = &r
+	return &c
 }
 
 // quietService is for commands that say themselves what happened.

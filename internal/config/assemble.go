@@ -14,6 +14,7 @@ func (c *Config) assemble() {
 		i := &c.Issuers[n]
 		i.share(c.exchangesAt(i.Discovery.Issuer))
 		i.Discovery.Intervals = c.JWKS
+		i.Discovery.WantKeys = !i.Discovery.NeedKeys && c.takesLogoutTokens(i.Discovery.Issuer)
 		i.Validation.Cache = cacheOf(c.Cache, len(c.Issuers), len(i.Validation.Exchanges) > 0)
 		c.Authz.Issuers = append(c.Authz.Issuers, i.Authz)
 	}
@@ -32,17 +33,25 @@ func (c *Config) exchangesAt(issuer string) []string {
 	return slices.Compact(grants)
 }
 
+// takesLogoutTokens says whether logout tokens of that issuer have to be verified.
+func (c *Config) takesLogoutTokens(issuer string) bool {
+	return c.Revocation != nil && slices.Contains(c.Revocation.BackchannelLogout, issuer)
+}
+
 // share hands values from the room that has their key to those that have not.
 func (i *Issuer) share(exchanges []string) {
 	d, v, a := &i.Discovery, &i.Validation, &i.Authz
 	introspects := v.Strategy != validation.StrategyJWT
-	authenticates := introspects || len(exchanges) > 0
-	v.Exchanges, d.WantToken = exchanges, len(exchanges) > 0
+	rechecks := v.Strategy == validation.StrategyJWT && v.RecheckInterval > 0
+	authenticates := introspects || len(exchanges) > 0 || rechecks
+	v.Exchanges = exchanges
 
 	d.RequestTimeout = v.RequestTimeout
 	d.NeedKeys = v.Strategy != validation.StrategyIntrospection || v.IntrospectionResponse == validation.ResponseJWT
 	d.NeedIntrospection = introspects
+	d.WantIntrospection = rechecks
 	d.NeedToken = introspects && v.ClientAuthMethod == validation.AuthBearer
+	d.WantToken = len(exchanges) > 0 || rechecks && v.ClientAuthMethod == validation.AuthBearer
 	d.MutualTLS = authenticates && v.ClientAuthMethod == validation.AuthTLS
 	if d.MutualTLS { // the key of private_key_jwt is no part of a connection
 		d.ClientCertFile, d.ClientKeyFile = v.ClientCertFile, v.ClientKeyFile

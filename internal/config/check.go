@@ -28,7 +28,7 @@ func (c *Config) settle() error {
 	errs = append(errs,
 		c.checkServer(), field.Under("log", field.Check(c.Log)),
 		field.Under("telemetry.decision_log", field.Check(c.Telemetry.DecisionLog)), c.checkIssuers(), c.checkCache(),
-		c.Server.Envoy.Validate(), c.rename(c.Authz.Validate()))
+		c.Server.Envoy.Validate(), c.rename(c.Authz.Validate()), c.checkFleet())
 	return errors.Join(errs...)
 }
 
@@ -161,6 +161,7 @@ func (c *Config) checkFiles() error {
 		errs = append(errs, c.own(n, i.Discovery.CheckFiles()), c.own(n, i.Validation.CheckFiles()))
 	}
 	errs = append(errs, c.Server.Envoy.CheckFiles(), c.checkAdminToken(), c.Telemetry.DecisionLog.checkFiles())
+	errs = append(errs, c.checkFleetFiles())
 	if c.Authz.DPoP != nil {
 		errs = append(errs, field.Under("dpop", c.Authz.DPoP.CheckFiles()))
 	}
@@ -184,6 +185,9 @@ func (c *Config) Warnings() []string {
 	}
 	if c.Authz.ForwardToken {
 		all = append(all, "forward_token: upstreams get the client's token and could use it elsewhere")
+	}
+	if c.Revocation != nil {
+		all = append(all, c.Revocation.Warnings()...)
 	}
 	for _, w := range c.Authz.Warnings() {
 		if rest, ok := strings.CutPrefix(w, "issuers[0]"); ok && c.single {

@@ -16,6 +16,8 @@ import (
 	"github.com/bearergate/bearergate/authz"
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
+	"github.com/bearergate/bearergate/internal/revocation"
+	"github.com/bearergate/bearergate/internal/shared"
 	"github.com/bearergate/bearergate/internal/strictfile"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -38,6 +40,10 @@ type Config struct {
 	JWKS  discovery.Intervals    `key:"jwks" doc:"How metadata and keys are kept fresh."`
 
 	Authz authz.Config `key:",inline"`
+
+	// nil where the section is not there.
+	Shared     *shared.Config     `key:"shared" doc:"One Redis or Valkey for all replicas, for what each of them would find out else. The section switches it on."`
+	Revocation *revocation.Config `key:"revocation" doc:"Tokens that must not pass any more although they are genuine and alive. The section switches that on."`
 
 	// Digest tells the file from others: the beginning of its SHA-256, in hex.
 	Digest string

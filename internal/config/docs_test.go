@@ -16,11 +16,17 @@ import (
 // TestDocumentedConfiguration keeps the annotated file true: it is accepted, and
 // what its comments call defaults are the defaults.
 func TestDocumentedConfiguration(t *testing.T) {
-	got, err := load(t, "a.yaml", block(t, "docs/configuration.md", "yaml", "server:"))
+	key := filepath.Join(t.TempDir(), "shared")
+	if err := os.WriteFile(key, make([]byte, 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	documented := block(t, "docs/configuration.md", "yaml", "server:")
+	got, err := load(t, "a.yaml", strings.Replace(documented, "/keys/shared", key, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := load(t, "a.toml", strings.Replace(contractTOML, "mcp-proxy", "orders-api", 1)+"[dpop]\n[mtls]\n")
+	want, err := load(t, "a.toml", strings.Replace(contractTOML, "mcp-proxy", "orders-api", 1)+"[dpop]\n[mtls]\n"+
+		"[shared]\naddress = \"valkeys://cache.example.com:6380\"\nkey_file = \""+key+"\"\n"+fleetTOML)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +42,16 @@ func TestDocumentedConfiguration(t *testing.T) {
 		t.Errorf("got %d rules and %d resources", len(got.Authz.Rules), len(got.Authz.Resources))
 	}
 }
+
+// fleetTOML is what of the section revocation the annotated file has besides defaults.
+const fleetTOML = `[revocation]
+receiver_address = ":9194"
+backchannel_logout = ["https://auth.example.com"]
+[[revocation.events]]
+transmitter = "https://auth.example.com"
+issuer = "https://auth.example.com"
+audience = "https://gate.example.com"
+`
 
 // TestReadmeConfiguration: three lines are enough, and need nothing else.
 func TestReadmeConfiguration(t *testing.T) {

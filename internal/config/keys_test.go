@@ -148,6 +148,12 @@ func rooms(c *Config) map[string]any {
 	} {
 		flatten(fields, name, reflect.ValueOf(room))
 	}
+	if c.Shared != nil {
+		flatten(fields, "shared", reflect.ValueOf(*c.Shared))
+	}
+	if c.Revocation != nil {
+		flatten(fields, "revocation", reflect.ValueOf(*c.Revocation))
+	}
 	return fields
 }
 
@@ -237,7 +243,29 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 	client := map[string]any{"client_id": "c", "client_secret": "s"}
 	plain, exchanging := file(client), file(client)
 	exchanging["rules"].([]any)[0].(map[string]any)["upstream_token"] = map[string]any{}
+	fleet := func(strategy string, event map[string]any) map[string]any {
+		f := file(map[string]any{"token_validation": strategy, "client_id": "c", "client_secret": "s"})
+		f["shared"] = map[string]any{
+			"address": "valkeys://a.example.com", "key_file": keys[0], "password_file": token,
+			"cert_file": certificates[0], "key_pem_file": keys[0],
+		}
+		event["transmitter"], event["issuer"], event["audience"] = issuer, issuer, "gate"
+		f["revocation"] = map[string]any{
+			"receiver_address": "127.0.0.1:9195", "events": []any{event},
+			"receiver_tls": map[string]any{"cert_file": certificates[0], "key_file": keys[0]},
+		}
+		return f
+	}
+	several := fleet("jwt", map[string]any{})
+	delete(several, "auth")
+	delete(several, "resources")
+	several["issuers"] = []any{
+		map[string]any{"issuer": issuer, "audience": "a"}, map[string]any{"issuer": "https://b.example.com", "audience": "a"},
+	}
 	files := []any{
+		fleet("introspection", map[string]any{"delivery": "push"}),
+		fleet("both", map[string]any{"delivery": "poll", "poll_endpoint": issuer + "/poll"}),
+		several,
 		file(map[string]any{}),
 		pathless,
 		exchanging,
@@ -261,11 +289,19 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		"rules[0].match.paths": []string{"/x"}, "rules[0].match.methods": []string{"PUT"}, "rules[0].issuers": []string{issuer},
 		"rules[0].when": "true", "rules[0].resource": resource,
 		"rules[0].upstream_token.resource": []string{resource},
-		"resources[0].resource":            "https://b.example.com", "resources[0].issuers": []string{issuer},
+		"shared.address":                   "valkeys://b.example.com", "shared.password_file": keys[0], "shared.key_file": keys[1],
+		"shared.ca_file": certificates[1], "shared.cert_file": certificates[1], "shared.key_pem_file": keys[1],
+		"revocation.receiver_address": "127.0.0.1:9194", "revocation.receiver_tls.cert_file": certificates[1],
+		"revocation.receiver_tls.key_file": keys[1], "revocation.backchannel_logout": []string{issuer},
+		"revocation.events[0].transmitter": "https://b.example.com", "revocation.events[0].issuer": "https://b.example.com",
+		"revocation.events[0].push_token_file": token, "revocation.events[0].poll_token_file": token,
+		"revocation.events[0].poll_endpoint": issuer + "/other",
+		"resources[0].resource":              "https://b.example.com", "resources[0].issuers": []string{issuer},
 	}
 	untouched := map[string]bool{}
 	for _, l := range leaves(nil, reflect.TypeFor[Config]()) {
-		reached := len(l.OneOf) == 1 // nothing to choose
+		reached := len(l.OneOf) == 1 || // nothing to choose
+			l.String() == "revocation.events[0].delivery" // each needs keys that the other must not have
 		for _, file := range files {
 			before := parseRooms(t, encode(t, file))
 			if before == nil {
@@ -291,6 +327,9 @@ func TestEveryKeyReachesItsRoom(t *testing.T) {
 		}
 	}
 	delete(untouched, "type")
+	delete(untouched, "revocation.Events[0].Delivery")
+	maps.DeleteFunc(untouched, func(name string, _ bool) bool { return strings.HasPrefix(name, "authz.Issuers[1].") })
+	delete(untouched, "discovery.WellKnown") // of transmitters, which package revocation sets
 	without, with := parseRooms(t, encode(t, plain)), parseRooms(t, encode(t, exchanging))
 	for name := range without { // that the object is there is a switch of its own
 		if !reflect.DeepEqual(without[name], with[name]) {
@@ -339,6 +378,7 @@ func TestEveryBoundIsHeld(t *testing.T) {
 		"log":  map[string]any{}, "cache": map[string]any{}, "jwks": map[string]any{}, "server": map[string]any{},
 		"telemetry": map[string]any{"decision_log": map[string]any{}},
 		"dpop":      map[string]any{}, "mtls": map[string]any{},
+		"shared": map[string]any{}, "revocation": map[string]any{"events": []any{map[string]any{}}},
 		"rules": []any{map[string]any{"name": "r", "upstream_token": map[string]any{}}},
 	}
 	held := 0

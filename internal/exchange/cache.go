@@ -97,6 +97,15 @@ func (c *cache) refusal(key lru.Key, now time.Time) error {
 // add remembers a token until a tenth before it expires, and no longer than the
 // client's: asked is when it was asked for, which is before it was issued.
 func (c *cache) add(key lru.Key, token issued, asked, expiry, now time.Time) {
+	until := c.until(token, asked, expiry)
+	c.refusals.Of(key).Remove(key)
+	if now.Before(until) {
+		c.tokens.Of(key).Add(key, entry{token.value, until})
+	}
+}
+
+// until is when a token has to be forgotten.
+func (c *cache) until(token issued, asked, expiry time.Time) time.Time {
 	until := asked.Add(token.life - token.life/10)
 	if token.life < 0 {
 		until = asked.Add(c.cfg.TTL)
@@ -104,17 +113,14 @@ func (c *cache) add(key lru.Key, token issued, asked, expiry, now time.Time) {
 	if !expiry.IsZero() && expiry.Before(until) {
 		until = expiry
 	}
-	c.refusals.Of(key).Remove(key)
-	if now.Before(until) {
-		c.tokens.Of(key).Add(key, entry{token.value, until})
-	}
+	return until
 }
 
 // refuse remembers an answer against a token; an outage is none.
-func (c *cache) refuse(key lru.Key, err error, now time.Time) {
+func (c *cache) refuse(key lru.Key, err error, at time.Time) {
 	c.tokens.Of(key).Remove(key)
 	if c.cfg.NegativeTTL > 0 {
-		c.refusals.Of(key).Add(key, refusal{err, now.Add(c.cfg.NegativeTTL)})
+		c.refusals.Of(key).Add(key, refusal{err, at.Add(c.cfg.NegativeTTL)})
 	}
 }
 

@@ -52,6 +52,7 @@ type Exchanger struct {
 	now    func() time.Time
 	seed   lru.Key
 	cache  *cache // nil: switched off
+	shared func() validation.Shared
 
 	flights singleflight.Group // calls, by key
 	calls   sync.WaitGroup
@@ -77,7 +78,7 @@ func New(cfg validation.Config, o validation.Options) (*Exchanger, error) {
 	e := &Exchanger{
 		cfg: cfg, source: o.Source, client: o.Client, auth: auth, log: o.Log, events: o.Events, now: o.Now,
 		seed: digestOf([]string{cfg.Issuer, cfg.ClientID, cfg.ClientAuthMethod}), cache: newCache(cfg.Cache),
-		closing: make(chan struct{}), targets: map[lru.Key]*Target{},
+		shared: o.Shared, closing: make(chan struct{}), targets: map[lru.Key]*Target{},
 	}
 	e.guard = guard.New(guard.Options{
 		Slots: maxCalls, Waiting: maxWaiting, Timeout: cfg.RequestTimeout, Probe: e.probe,
@@ -170,12 +171,12 @@ func (e *Exchanger) ask(ctx context.Context, key lru.Key, t *Target, token strin
 			return "", unavailable("shutting down")
 		}
 		defer e.calls.Done()
-		drops, asked := e.drops.Load(), e.now()
-		got, err := e.guarded(context.WithoutCancel(ctx), t, token)
+		drops := e.drops.Load()
+		a := e.find(context.WithoutCancel(ctx), key, t, token, t.until(expiry))
 		if drops == e.drops.Load() {
-			e.remember(key, got, err, asked, t.until(expiry))
+			e.remember(key, a, t.until(expiry))
 		}
-		return got.value, err
+		return a.got.value, a.err
 	})
 	select {
 	case <-ctx.Done():
@@ -212,13 +213,13 @@ func (e *Exchanger) begin(t *Target) bool {
 	return true
 }
 
-func (e *Exchanger) remember(key lru.Key, got issued, err error, asked, expiry time.Time) {
+func (e *Exchanger) remember(key lru.Key, a answer, expiry time.Time) {
 	switch {
 	case e.cache == nil:
-	case err == nil:
-		e.cache.add(key, got, asked, expiry, e.now())
-	case errors.Is(err, ErrRefused), errors.Is(err, validation.ErrInactive):
-		e.cache.refuse(key, err, e.now())
+	case a.err == nil:
+		e.cache.add(key, a.got, a.at, expiry, e.now())
+	case errors.Is(a.err, ErrRefused), errors.Is(a.err, validation.ErrInactive):
+		e.cache.refuse(key, a.err, a.at)
 	}
 }
 
@@ -362,6 +363,7 @@ func (e *Exchanger) Drop(token string) {
 		e.flights.Forget(string(key[:]))
 		e.cache.tokens.Of(key).Remove(key)
 		e.cache.refusals.Of(key).Remove(key)
+		e.dropShared(key)
 	}
 }
 

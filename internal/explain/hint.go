@@ -28,6 +28,9 @@ func (w walked) hint(reason string) string {
 	switch reason {
 	case authz.Inactive.String():
 		return w.inactive()
+	case authz.Revoked.String():
+		return "somebody said that this token, or all of its user, session or client until some time, are revoked: " +
+			"a new login brings one that is good; bearergate_revocations_total says who tells of revocations"
 	case authz.WrongAudience.String():
 		return w.wrongAudience()
 	case authz.WrongType.String():

@@ -121,6 +121,25 @@ func (s *Shard[V]) shrink() {
 	}
 }
 
+// Change has change look at the entry of d, which is zero where there is none, and
+// remembers what it returns if it returns true. The size of an entry that is there
+// must stay as it is. Nobody else gets at the shard meanwhile.
+func (s *Shard[V]) Change(d Key, change func(v V, there bool) (V, bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, there := s.lru.Peek(d)
+	v, changed := change(v, there)
+	switch {
+	case !changed:
+	case there:
+		s.lru.Add(d, v)
+	case v.Size() <= s.maxBytes:
+		s.account(v, 1)
+		s.lru.Add(d, v)
+		s.shrink()
+	}
+}
+
 // Remove forgets the entry of d.
 func (s *Shard[V]) Remove(d Key) {
 	s.mu.Lock()

@@ -48,6 +48,7 @@ type Metrics struct {
 	pending           prometheus.Gauge
 	unwritten         prometheus.Counter
 	proofs            map[string]prometheus.Counter
+	fleet             fleetMetrics
 
 	gathering sync.Mutex
 	entries   *prometheus.GaugeVec
@@ -86,6 +87,7 @@ func New(version, commit string) *Metrics {
 		unwritten: r.counter("decision_log_dropped_total",
 			"Decisions that the decision log should have and could not.").WithLabelValues(),
 		entries: r.gauge("cache_entries", "Entries in the caches.", "cache"),
+		fleet:   newFleetMetrics(r),
 	}
 	m.prepareChecks()
 	m.prepareLookups()
@@ -136,7 +138,7 @@ type lookup struct{ cache, result string }
 
 func (m *Metrics) prepareLookups() {
 	lookups := m.registry.counter("cache_requests_total", "Look-ups in the caches.", "cache", "result")
-	for _, cache := range []string{"jwt", "introspection", "negative", "exchange"} {
+	for _, cache := range []string{"jwt", "introspection", "negative", "exchange", validation.CacheShared} {
 		for _, result := range []string{"hit", "miss", "stale"} {
 			m.lookups[lookup{cache, result}] = lookups.WithLabelValues(cache, result)
 		}
@@ -258,7 +260,7 @@ func (m *Metrics) Forget(issuer string) {
 	labels := prometheus.Labels{"issuer": issuer}
 	for _, v := range []interface{ DeletePartialMatch(prometheus.Labels) int }{
 		m.introspections, m.introspectionTime, m.breaker, m.exchanges, m.exchangeTime,
-		m.keys, m.keysSuccess, m.discoveries, m.ready,
+		m.keys, m.keysSuccess, m.discoveries, m.ready, m.fleet.revocations,
 	} {
 		v.DeletePartialMatch(labels)
 	}
@@ -269,6 +271,7 @@ type State interface {
 	Issuers() map[string]error // nil: tokens of the issuer can be decided
 	Entries() map[string]int   // of the caches, by name
 	Pending() error            // what a new configuration waits for; nil: none waits
+	Shares() Fleet
 }
 
 // Handler serves the metrics, with the readiness and cache sizes of state.
@@ -298,6 +301,7 @@ func (m *Metrics) ask(state State) {
 		m.keys.WithLabelValues(issuer, failure)
 		m.discoveries.WithLabelValues(issuer, failure)
 	}
+	m.fleet.ask(state.Shares(), state.Issuers())
 	m.pending.Set(number(state.Pending() != nil))
 }
 

@@ -24,11 +24,13 @@ type state struct {
 	issuers map[string]error
 	entries map[string]int
 	pending error
+	fleet   metrics.Fleet
 }
 
 func (s *state) Issuers() map[string]error { return s.issuers }
 func (s *state) Entries() map[string]int   { return s.entries }
 func (s *state) Pending() error            { return s.pending }
+func (s *state) Shares() metrics.Fleet     { return s.fleet }
 
 // scrape reads m as Prometheus does, and returns our own samples: series and
 // value.

@@ -102,6 +102,9 @@ func (i *issuer) claims(t token) map[string]any {
 		issued, expires = i.now.Add(-2*time.Hour), i.now.Add(-time.Hour)
 	}
 	all := map[string]any{"iss": i.name, "iat": issued.Unix(), "exp": expires.Unix()}
+	if t.Break == breakRevoked { // another one with the same claims is not
+		all["jti"] = rand.Text()
+	}
 	maps.Copy(all, t.Claims)
 	maps.DeleteFunc(all, func(_ string, value any) bool { return value == nil })
 	return all

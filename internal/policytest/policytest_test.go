@@ -59,17 +59,20 @@ func TestBrokenTokens(t *testing.T) {
 		"jwt": {
 			"jwt": "allowed", "jwt signature": "bad_signature", "jwt alg_none": "unsupported_algorithm",
 			"jwt unknown_key": "unknown_key", "jwt expired": "expired", "jwt outage": "unavailable",
-			"opaque": "malformed_token", "opaque expired": "malformed_token", "opaque outage": "malformed_token",
+			"jwt revoked": "revoked",
+			"opaque":      "malformed_token", "opaque expired": "malformed_token", "opaque outage": "malformed_token",
 		},
 		"both": {
 			"jwt": "allowed", "jwt signature": "bad_signature", "jwt alg_none": "unsupported_algorithm",
 			"jwt unknown_key": "unknown_key", "jwt expired": "expired", "jwt outage": "unavailable",
+			"jwt revoked": "revoked", "opaque revoked": "revoked",
 			"opaque": "allowed", "opaque expired": "inactive", "opaque inactive": "inactive", "opaque outage": "unavailable",
 		},
 		// The server does not vouch for what it did not issue.
 		"introspection": {
 			"jwt": "allowed", "jwt signature": "inactive", "jwt alg_none": "inactive", "jwt unknown_key": "inactive",
 			"jwt expired": "inactive", "jwt inactive": "inactive", "jwt outage": "unavailable",
+			"jwt revoked": "revoked", "opaque revoked": "revoked",
 			"opaque": "allowed", "opaque expired": "inactive", "opaque inactive": "inactive", "opaque outage": "unavailable",
 		},
 	} {

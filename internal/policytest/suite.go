@@ -39,6 +39,7 @@ const (
 	breakUnknownKey = "unknown_key" // by a key that the issuer does not publish
 	breakExpired    = "expired"     // an hour ago
 	breakInactive   = "inactive"    // as after a revocation
+	breakRevoked    = "revoked"     // as after a revocation that we were told of
 	breakOutage     = "outage"      // the issuer cannot be reached
 )
 
@@ -48,7 +49,7 @@ type token struct {
 	Kind   string         `key:"kind" default:"jwt" oneof:"jwt|opaque"`
 	Claims map[string]any `key:"claims"`
 	Bound  []string       `key:"bound,string" oneof:"dpop|mtls"`
-	Break  string         `key:"break,empty" oneof:"signature|alg_none|unknown_key|expired|inactive|outage"`
+	Break  string         `key:"break,empty" oneof:"signature|alg_none|unknown_key|expired|inactive|revoked|outage"`
 }
 
 type testCase struct {

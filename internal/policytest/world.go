@@ -12,6 +12,7 @@ import (
 	"github.com/bearergate/bearergate/internal/config"
 	"github.com/bearergate/bearergate/internal/explain"
 	"github.com/bearergate/bearergate/internal/metrics"
+	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/service"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -104,7 +105,8 @@ func (w *world) bind(t token) (token, error) {
 const keysOf = "https://keys.invalid/jwks"
 
 // offline is cfg without what belongs to the machine that serves: our credentials
-// at the issuers, and keys in files. Nothing is remembered from one case to the next, so that none
+// at the issuers, keys in files, the store that replicas share, and whoever tells of
+// revocations. Nothing is remembered from one case to the next, so that none
 // depends on those before it.
 func offline(cfg *config.Config) *config.Config {
 	c := *cfg
@@ -116,8 +118,10 @@ func offline(cfg *config.Config) *config.Config {
 		if d.JWKSFile != "" {
 			d.JWKSFile, d.JWKSURI = "", keysOf
 		}
-		v.Cache.TTL = 0
+		v.Cache.TTL, v.RecheckInterval = 0, 0
+		d.WantIntrospection = false
 	}
+	c.Shared, c.Revocation = nil, &revocation.Config{Keep: 24 * time.Hour}
 	if cfg.Authz.DPoP != nil {
 		dpop := *cfg.Authz.DPoP
 		dpop.NonceKeyFile = ""
@@ -201,7 +205,23 @@ func (w *world) service(ctx context.Context, down string) (*service.Service, err
 		return nil, err
 	}
 	svc.Settle(ctx, settle)
-	return svc, nil
+	return svc, w.revoke(ctx, svc)
+}
+
+// revoke tells the service of the tokens that the file calls revoked.
+func (w *world) revoke(ctx context.Context, svc *service.Service) error {
+	for name, t := range w.tokens {
+		if t.Break != breakRevoked {
+			continue
+		}
+		_, err := svc.Revoke(ctx, revocation.Revocation{
+			Issuer: t.Issuer, Kind: revocation.KindToken, Value: w.issued[name], Source: revocation.SourceAdmin,
+		})
+		if err != nil {
+			return fmt.Errorf("token %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 func (w *world) close() {

@@ -6,6 +6,8 @@ import (
 	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/envoy"
 	"github.com/bearergate/bearergate/internal/observe"
+	"github.com/bearergate/bearergate/internal/revocation"
+	"github.com/bearergate/bearergate/internal/shared"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -19,6 +21,9 @@ type Observers struct {
 	// Proofs is told what became of each DPoP proof; nil: nobody is.
 	Proofs func(result string)
 
+	Revocations revocation.Observer
+	Shared      observe.Observer[shared.Event]
+
 	// Transport stands around that of the calls to the authorization servers; nil:
 	// nothing does.
 	Transport func(http.RoundTripper) http.RoundTripper
@@ -31,6 +36,8 @@ func together(all []Observers) Observers {
 		told.Checks = observe.All(told.Checks, o.Checks)
 		told.Discovery = observe.All(told.Discovery, o.Discovery)
 		told.Validation = observe.All(told.Validation, o.Validation)
+		told.Revocations = observe.All(told.Revocations, o.Revocations)
+		told.Shared = observe.All(told.Shared, o.Shared)
 		told.Proofs = both(told.Proofs, o.Proofs)
 		if o.Transport != nil {
 			told.Transport = o.Transport

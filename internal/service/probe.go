@@ -12,8 +12,8 @@ import (
 	"github.com/bearergate/bearergate/validation"
 )
 
-// Settle waits until every issuer is ready, has failed once, or the time is
-// over.
+// Settle waits until every issuer is ready, or has failed once, and what is revoked is
+// known, or the time is over.
 func (s *Service) Settle(ctx context.Context, longest time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
@@ -29,6 +29,9 @@ func (s *Service) Settle(ctx context.Context, longest time.Duration) {
 func (s *Service) settled() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fleet != nil && s.fleet.set.Ready() != nil {
+		return false
+	}
 	for _, u := range s.units {
 		if u.server.Ready() != nil && !u.server.Failing() {
 			return false

@@ -25,7 +25,7 @@ func (s *Service) proofsFor(c *binding.DPoP) (*proofs, error) {
 	if s.accepted == nil {
 		s.accepted = binding.NewMemory(c.ReplayEntries, s.now())
 	}
-	o := binding.Options{Replays: s.accepted, Log: s.log, Now: s.now(), Told: s.told.Proofs}
+	o := binding.Options{Replays: replays{s.fleet, s.accepted}, Log: s.log, Now: s.now(), Told: s.told.Proofs}
 	if s.proofs != nil {
 		o.Before = s.proofs.judge
 	}

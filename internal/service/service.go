@@ -41,6 +41,7 @@ type Service struct {
 	// accepted remembers proofs, for as long as the process runs; nil: DPoP was never on.
 	accepted *binding.Memory
 	proofs   *proofs // nil: DPoP is off
+	fleet    *fleet  // nil: nothing was built yet
 	// waits is built and running, and takes over once it can be decided; or nil.
 	waits  *waiting
 	closed bool
@@ -54,6 +55,7 @@ type Service struct {
 func New(log *slog.Logger, m *metrics.Metrics, also ...Observers) *Service {
 	told := together(append(also, Observers{
 		Checks: m.Checks(), Discovery: m.Discovery(), Validation: m.Validation(), Proofs: m.Proof,
+		Revocations: m.Revocations(), Shared: m.Shared(),
 	}))
 	return &Service{
 		log: log, metrics: m, told: told, checks: envoy.NewServer(told.Checks, log),
@@ -90,6 +92,10 @@ func (s *Service) Apply(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	if err := s.fleet.useStore(cfg); err != nil {
+		stopAll(c.fresh)
+		return fmt.Errorf("shared: %w", err)
+	}
 	s.drop()
 	startAll(c.fresh)
 	s.use(c)
@@ -102,13 +108,17 @@ type candidate struct {
 	units  []*unit
 	fresh  []*unit // those of units that are not in use
 	policy *authz.Policy
-	proofs *proofs // nil: DPoP is off
+	proofs *proofs    // nil: DPoP is off
+	takes  *receiving // nil: no events and logout tokens are taken
 }
 
 // build makes everything that cfg needs and starts none of it.
 func (s *Service) build(cfg *config.Config) (*candidate, error) {
 	if s.closed {
 		return nil, errors.New("the service is closed")
+	}
+	if s.fleet == nil {
+		s.fleet = newFleet(cfg, s.log, s.told, s.now())
 	}
 	units, err := s.assemble(cfg)
 	if err != nil {
@@ -117,6 +127,11 @@ func (s *Service) build(cfg *config.Config) (*candidate, error) {
 	c := &candidate{cfg: cfg, units: units, fresh: without(units, s.units)}
 	if c.proofs, err = s.proofsFor(cfg.Authz.DPoP); err == nil {
 		c.policy, err = s.policy(cfg, units)
+	}
+	if err == nil {
+		if c.takes, err = s.fleet.newReceiver(cfg); err != nil {
+			err = fmt.Errorf("revocation: %w", err)
+		}
 	}
 	if err != nil {
 		stopAll(c.fresh)
@@ -134,6 +149,8 @@ func (s *Service) use(c *candidate) {
 		u.resize(c.cfg.Issuers[i].Validation.Cache)
 	}
 	s.useProofs(c.proofs)
+	s.fleet.units.Store(&c.units)
+	s.fleet.useReceiver(c.takes)
 	s.checks.Use(c.policy)
 	s.inUse, s.since = c.cfg, time.Now()
 	gone := without(s.units, c.units)
@@ -242,7 +259,7 @@ func (s *Service) Ready() error {
 	if len(s.units) == 0 {
 		return errors.New("no configuration in use yet")
 	}
-	return undecided(s.units)
+	return errors.Join(s.fleet.set.Ready(), undecided(s.units))
 }
 
 // undecided says which of the units' issuers cannot be decided now, and why.
@@ -292,6 +309,9 @@ func (s *Service) Close() {
 	s.retired.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fleet != nil {
+		s.fleet.close()
+	}
 	stopAll(s.units)
 	s.units = nil
 }

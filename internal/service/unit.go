@@ -50,6 +50,7 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	}
 	u.issuer, err = validation.NewValidator(u.validation, validation.Options{
 		Source: u.server, Client: u.client, Log: log, Events: s.told.Validation, Now: s.now(), Slots: s.slots,
+		Revocations: s.fleet.set, Shared: s.fleet.shared, Revoked: u.revoked,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("issuer %s: %w", u.discovery.Issuer, err)
@@ -57,6 +58,7 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	if len(u.validation.Exchanges) > 0 {
 		u.exchanger, err = exchange.New(u.validation, validation.Options{
 			Source: u.server, Client: u.client, Log: log, Events: s.told.Validation, Now: s.now(),
+			Shared: s.fleet.shared,
 		})
 		if err != nil {
 			u.issuer.Close()
@@ -65,6 +67,13 @@ func (s *Service) newUnit(i config.Issuer) (*unit, error) {
 	}
 	u.inherit(s.units)
 	return u, nil
+}
+
+// revoked drops what was got for a token.
+func (u *unit) revoked(token string) {
+	if u.exchanger != nil {
+		u.exchanger.Drop(token)
+	}
 }
 
 // client makes the connections of a unit.

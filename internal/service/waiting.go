@@ -96,6 +96,9 @@ func (s *Service) promote() *config.Config {
 		s.log.Error("changed configuration is used although its issuers cannot be decided",
 			"error", problem, "waited", grace.String())
 	}
+	if err := s.fleet.useStore(w.cfg); err != nil {
+		s.log.Error("the changed shared store cannot be used, keeping what was in use", "error", err)
+	}
 	s.use(w.candidate)
 	s.waits = nil
 	return w.cfg

@@ -259,7 +259,8 @@ var lookups = [...]string{"none", "hit", "miss", "stale"} //nolint:gochecknoglob
 // answered by.
 func (l *DecisionLog) Validation() validation.Observer {
 	return validation.Observer{Ended: func(ctx context.Context, e validation.Event) {
-		if e.Operation != validation.OperationCache || e.Cache == exchange.Cache || !l.On() {
+		if e.Operation != validation.OperationCache || !l.On() ||
+			e.Cache == exchange.Cache || e.Cache == validation.CacheShared { // the latter may come when the Check has ended
 			return
 		}
 		for i, result := range lookups {

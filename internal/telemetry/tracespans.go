@@ -159,7 +159,7 @@ func (t *Traces) lookedUp(ctx context.Context, e validation.Event) {
 	if !parent.IsRecording() {
 		return
 	}
-	if e.Cache != exchange.Cache { // cache of a Check is about the client's token
+	if e.Cache != exchange.Cache && e.Cache != validation.CacheShared { // cache of a Check is this replica's own
 		parent.SetAttributes(keyCache.String(e.Result))
 	}
 	_, span := t.tracer.Start(ctx, e.Operation, trace.WithAttributes(

@@ -34,6 +34,13 @@ var series = map[string][]string{
 	"bearergate_shadow_total":                           {"reason"},
 	"bearergate_decision_log_dropped_total":             {},
 	"bearergate_proofs_total":                           {"result"},
+	"bearergate_revocations_total":                      {"issuer", "source"},
+	"bearergate_revocation_entries":                     {},
+	"bearergate_events_total":                           {"transmitter", "result"},
+	"bearergate_event_stream_age_seconds":               {"transmitter"},
+	"bearergate_shared_up":                              {},
+	"bearergate_shared_requests_total":                  {"operation", "result"},
+	"bearergate_shared_lag_seconds":                     {},
 	"bearergate_build_info":                             {"version", "commit", "go_version"},
 }
 

@@ -48,9 +48,11 @@ func NewFactory(build Build, stderr io.Writer) *Factory {
 
 // engine decides for all workers.
 type engine struct {
-	checks *envoy.Server
-	admin  string
-	room   room
+	inside  *cli.Inside
+	checks  *envoy.Server
+	admin   string
+	room    room
+	streams streams
 }
 
 // Create implements shared.HttpFilterConfigFactory. After an error Envoy does not use
@@ -106,7 +108,11 @@ func (f *Factory) engine(cfg config) (*engine, error) {
 		return nil, err
 	}
 	inside.Settle(settleTime)
-	e := &engine{checks: inside.Checks(), admin: cfg.admin, room: room{most: maxWaitingBytes}}
+	e := &engine{
+		inside: inside, checks: inside.Checks(), admin: cfg.admin, room: room{most: maxWaitingBytes},
+		streams: streams{open: map[*filter]watched{}},
+	}
+	go e.watch()
 	f.engines[path] = e
 	return e, nil
 }

@@ -52,7 +52,7 @@ func (f *filter) OnRequestHeaders(headers shared.HeaderMap, _ bool) (status shar
 	if !decided {
 		return f.wait(headers, r)
 	}
-	if !f.apply(headers, all, &d) {
+	if !f.apply(headers, all, r, &d) {
 		return shared.HeadersStatusStop
 	}
 	return shared.HeadersStatusContinue
@@ -63,7 +63,7 @@ func (f *filter) wait(headers shared.HeaderMap, r *request) shared.HeadersStatus
 	bytes := r.keep()
 	if !f.engine.room.enter(bytes) {
 		d := f.engine.checks.Overloaded(context.Background(), &r.Request, errNoRoom)
-		f.apply(headers, headers.GetAll(), &d)
+		f.apply(headers, headers.GetAll(), r, &d)
 		return shared.HeadersStatusStop
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
@@ -74,13 +74,13 @@ func (f *filter) wait(headers shared.HeaderMap, r *request) shared.HeadersStatus
 		defer f.engine.room.leave(bytes)
 		defer cancel()
 		d := f.engine.checks.Decide(ctx, &r.Request)
-		l.schedule(func() { f.resume(&d) })
+		l.schedule(func() { f.resume(r, &d) })
 	}()
 	return shared.HeadersStatusStopAllAndWatermark
 }
 
 // resume goes on with a request that was decided elsewhere.
-func (f *filter) resume(d *authz.Decision) {
+func (f *filter) resume(r *request, d *authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
 			f.fail(p)
@@ -92,14 +92,14 @@ func (f *filter) resume(d *authz.Decision) {
 	headers := f.handle.RequestHeaders()
 	all := fields(headers.GetAll())
 	panicAt("resume", all)
-	if f.apply(headers, all, d) {
+	if f.apply(headers, all, r, d) {
 		f.handle.ContinueRequest()
 	}
 }
 
 // apply does what was decided: it says true where the request goes on, and answers it
 // where not. Nothing is done with the stream after an answer: it may be gone by then.
-func (f *filter) apply(headers shared.HeaderMap, all fields, d *authz.Decision) bool {
+func (f *filter) apply(headers shared.HeaderMap, all fields, r *request, d *authz.Decision) bool {
 	local, instead := f.engine.checks.Local(d)
 	f.tell(d)
 	if instead {
@@ -116,7 +116,7 @@ func (f *filter) apply(headers shared.HeaderMap, all fields, d *authz.Decision) 
 	}
 	f.nonce = d.Nonce
 	if d.Lasts > 0 {
-		f.endAfter(d.Lasts)
+		f.endWithToken(r, d)
 	}
 	f.state = passed
 	return true
@@ -194,15 +194,18 @@ func (f *filter) tryTell(d *authz.Decision) {
 // ends a response in time, and this is for what it does not end.
 const streamGrace = 100 * time.Millisecond
 
-// endAfter has the stream end, whatever it is by then.
-func (f *filter) endAfter(left time.Duration) {
+// endWithToken has the stream end when its token does, whatever the stream is by then.
+func (f *filter) endWithToken(r *request, d *authz.Decision) {
 	l := f.inLater()
-	l.timer = time.AfterFunc(left+streamGrace, func() { l.schedule(f.expire) })
+	l.timer = time.AfterFunc(d.Lasts+streamGrace, func() { l.schedule(func() { f.endAs(authz.Expired) }) })
+	if len(r.Authorization) == 1 {
+		f.engine.streams.add(f, d, r.Authorization[0])
+	}
 }
 
-// expire ends a stream whose token has expired. The client gets an answer if nothing of
-// the upstream's was sent yet; else the stream is cut.
-func (f *filter) expire() {
+// endAs ends a stream whose token is good no longer. The client gets an answer if nothing
+// of the upstream's was sent yet; else the stream is cut.
+func (f *filter) endAs(reason authz.Reason) {
 	defer func() {
 		if p := recover(); p != nil {
 			f.fail(p)
@@ -211,7 +214,7 @@ func (f *filter) expire() {
 	if f.state != passed {
 		return
 	}
-	d := authz.Decision{Reason: authz.Expired}
+	d := authz.Decision{Reason: reason}
 	local, _ := f.engine.checks.Local(&d)
 	f.answer(&local, d.Reason.String())
 }
@@ -254,7 +257,11 @@ func (f *filter) OnResponseHeaders(headers shared.HeaderMap, _ bool) shared.Head
 func (f *filter) OnStreamComplete() {
 	defer func() { _ = recover() }()
 	f.state = gone
-	if f.later != nil {
-		f.later.end()
+	if f.later == nil {
+		return
+	}
+	f.later.end()
+	if f.later.timer != nil {
+		f.engine.streams.remove(f)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
 
 	"github.com/bearergate/bearergate/internal/devissuer"
+	"github.com/bearergate/bearergate/internal/revocation"
 )
 
 // stream is Envoy's side of one stream. What is to be done on its thread is done by
@@ -354,6 +355,46 @@ func TestStreamsEndWithTheirToken(t *testing.T) {
 	time.Sleep(2200 * time.Millisecond)
 	if len(s.tasks) > 0 || s.status != 0 {
 		t.Errorf("got %d after the end", s.status)
+	}
+}
+
+// TestStreamsEndWhenTheirTokenIsRevoked, and no others.
+func TestStreamsEndWhenTheirTokenIsRevoked(t *testing.T) {
+	as := newIssuer(t)
+	made := factoryFor(t, as, rules+"revocation: {}\n")
+	e := made.(*filters).engine
+	open := func(path, sub string) (*stream, shared.HttpFilter) {
+		s := &stream{t: t, headers: get(path, bearer(as.JWT(claims{"aud": "api", "sub": sub})))}
+		f := made.Create(s)
+		if f.OnRequestHeaders(&s.headers, true) == shared.HeadersStatusStopAllAndWatermark {
+			s.work(5 * time.Second)
+		}
+		return s, f
+	}
+	alice, first := open("/short", "alice")
+	bob, second := open("/short", "bob")
+	plain, third := open("/x", "alice")
+	gone, fourth := open("/short", "alice")
+	gone.end(fourth)
+	if n := len(e.streams.open); n != 2 {
+		t.Errorf("%d streams are watched, want 2", n)
+	}
+	if err := e.inside.Revoke(t.Context(), revocation.Revocation{
+		Issuer: as.URL(), Kind: revocation.KindSub, Value: "alice", Source: revocation.SourceAdmin,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if !alice.work(5*time.Second) || alice.status != 401 {
+		t.Errorf("got %d for the token that is revoked", alice.status)
+	}
+	if bob.work(2*lookEvery) || plain.work(time.Millisecond) || gone.work(time.Millisecond) {
+		t.Error("another stream ended")
+	}
+	for s, f := range map[*stream]shared.HttpFilter{alice: first, bob: second, plain: third} {
+		s.end(f)
+	}
+	if n := len(e.streams.open); n != 0 {
+		t.Errorf("%d streams are watched, want none", n)
 	}
 }
 
