@@ -69,6 +69,8 @@ func (s *Service) Revocations() uint64 {
 
 // Revoked says whether a token of an issuer, of which t was learnt, is revoked by now.
 func (s *Service) Revoked(issuer, token string, t *validation.Token) bool {
+	s.mu.Lock()
 	u := s.unitOf(issuer)
+	s.mu.Unlock()
 	return u != nil && u.issuer.Revoked(token, t)
 }

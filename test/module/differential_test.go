@@ -204,15 +204,18 @@ func compareTold(t *testing.T, s *stage, total int) {
 		}
 		time.Sleep(time.Second)
 	}
-	if len(want) < total*9/10 {
-		t.Fatalf("got %d lines of %d requests", len(want), total)
-	}
-	differ := 0
+	differ, both := 0, 0
 	for n := range want {
+		if got[n] == "" { // a line of the service stands within this one
+			continue
+		}
+		both++
 		if want[n] != got[n] && differ < 10 {
 			differ++
 			t.Errorf("request %s: inside: %s, outside: %s", n, got[n], want[n])
 		}
 	}
-	t.Logf("%d and %d lines of %d requests", len(want), len(got), total)
+	if both < total*99/100 {
+		t.Errorf("got %d and %d lines of %d requests", len(want), len(got), total)
+	}
 }
