@@ -75,7 +75,7 @@ bench: build ## measure what a Check costs, beside a server that checks nothing 
 	cd test && $(GO) run ./bench/run -rows '$(BENCH)' $(BENCH_FLAGS)
 
 .PHONY: bench-envoy
-bench-envoy: build ## measure what the filter costs in a real Envoy, beside none, jwt_authn and a server that checks nothing
+bench-envoy: build module ## measure what the filter costs in a real Envoy, beside none, jwt_authn and a server that checks nothing
 	ENVOY=$$(test/tools/envoy.sh) && export ENVOY && cd test && $(GO) run ./bench/gateway -rows '$(BENCH)' $(BENCH_FLAGS)
 
 .PHONY: bench-compare

@@ -24,6 +24,7 @@ type config struct {
 	file    string        // the configuration file
 	admin   string        // the admin address; empty: there is none
 	timeout time.Duration // how long a request may wait for its decision
+	route   authz.Route   // what holds for routes that say nothing themselves
 }
 
 // parseConfig reads a filter_config: the path of the configuration file, or a JSON
@@ -47,6 +48,8 @@ func (c *config) parseObject(text string) error {
 		Config       string `json:"config"`
 		AdminAddress string `json:"admin_address"`
 		Timeout      string `json:"timeout"`
+
+		Route json.RawMessage `json:"route"`
 	}
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.DisallowUnknownFields()
@@ -57,6 +60,11 @@ func (c *config) parseObject(text string) error {
 		return errors.New("something follows the object")
 	}
 	c.file, c.admin = object.Config, object.AdminAddress
+	if object.Route != nil {
+		if c.route = parseRoute(object.Route); c.route.Unknown != "" {
+			return fmt.Errorf("route: unknown key %q", c.route.Unknown)
+		}
+	}
 	if object.Timeout == "" {
 		return nil
 	}

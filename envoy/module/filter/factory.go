@@ -71,7 +71,7 @@ func (f *Factory) Create(_ shared.HttpFilterConfigHandle, raw []byte) (_ shared.
 	if err != nil {
 		return nil, err
 	}
-	return &filters{engine: e, timeout: cfg.timeout}, nil
+	return &filters{engine: e, timeout: cfg.timeout, route: cfg.route}, nil
 }
 
 // CreatePerRoute implements shared.HttpFilterConfigFactory. There is no error: Envoy
@@ -121,6 +121,7 @@ func (f *Factory) engine(cfg config) (*engine, error) {
 type filters struct {
 	engine  *engine
 	timeout time.Duration
+	route   authz.Route
 }
 
 // Create implements shared.HttpFilterFactory. It never returns nil: the SDK would let

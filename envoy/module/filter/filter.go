@@ -47,6 +47,7 @@ func (f *filter) OnRequestHeaders(headers shared.HeaderMap, _ bool) (status shar
 	all := fields(headers.GetAll())
 	panicAt("headers", all)
 	r := new(request)
+	r.Route = f.route
 	r.read(all, f.handle)
 	d, decided := f.engine.checks.DecideNow(&r.Request)
 	if !decided {

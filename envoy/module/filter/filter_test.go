@@ -224,6 +224,23 @@ func TestColdAndWarm(t *testing.T) {
 	}
 }
 
+// TestRouteOfTheFilter: what a filter_config demands holds where the route says nothing.
+func TestRouteOfTheFilter(t *testing.T) {
+	as := newIssuer(t)
+	f := factoryFor(t, as, rules).(*filters)
+	f.route = parseRoute([]byte(`{"bearergate.scopes":"a"}`))
+	for route, want := range map[string]any{"": "no_token", `{"bearergate.rule":"public"}`: "public"} {
+		s := &stream{t: t, headers: get("/public")}
+		if route != "" {
+			s.route, _ = (&Factory{}).CreatePerRoute([]byte(route))
+		}
+		f.Create(s).OnRequestHeaders(&s.headers, true)
+		if s.metadata["reason"] != want {
+			t.Errorf("%s: got %v, want %v", route, s.metadata, want)
+		}
+	}
+}
+
 func TestAnswers(t *testing.T) {
 	as := newIssuer(t)
 	made := factoryFor(t, as, rules)
@@ -489,7 +506,7 @@ func TestOneEngine(t *testing.T) {
 	for _, raw := range []string{
 		"", "/nowhere.yaml", `{}`, `{"config":"` + file + `","admin":"x"}`, `{"config":"` + file + `","timeout":"1h"}`,
 		`{"config":"` + file + `","timeout":"0s"}`, `{"config":"` + file + `","admin_address":"127.0.0.1:1"}`, `{"config":1}`,
-		`{"config":"` + file + `"} x`,
+		`{"config":"` + file + `"} x`, `{"config":"` + file + `","route":{"bearergate.scope":"a"}}`,
 	} {
 		if _, err := factory.Create(nil, []byte(raw)); err == nil {
 			t.Errorf("%s: no error", raw)
