@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	chains "github.com/bearergate/bearergate/envoy/config"
 	"github.com/bearergate/bearergate/internal/devissuer"
 	"github.com/bearergate/bearergate/test/harness"
 )
@@ -218,5 +219,36 @@ func TestStreamsOfTheModuleEndWithTheirToken(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestShippedChain starts the chain of the module as it is shipped.
+func TestShippedChain(t *testing.T) {
+	issuer, upstream := harness.Issuer(t), harness.Echo(t)
+	service := harness.Serve(t, harness.Config(issuer.URL())).Ready(t) // for its file
+	a := chains.Addresses{Listener: harness.Free(t), Bearergate: "127.0.0.1:1", Upstream: upstream.Address, Admin: harness.Free(t)}
+	bootstrap, err := chains.Bootstrap("module.yaml", a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := harness.Free(t)
+	bootstrap = strings.NewReplacer("/etc/bearergate/bearergate.yaml", service.ConfigFile, "127.0.0.1:9192", admin).Replace(bootstrap)
+	s := &stage{issuer: issuer, service: service}
+	s.inside = harness.StartBootstrap(t, bootstrap, a, harness.ModuleEnvironment(harness.Library(t)))
+	s.inside.Wait(t, "http://"+admin+"/readyz", http.StatusOK)
+	s.alive(t)
+	for token, want := range map[string]int{s.token(nil): 403, s.token(claims{"scope": "admin"}): 200} {
+		if got := s.get(t, "/admin/x", token); got.Status != want {
+			t.Errorf("got %d %s, want %d", got.Status, got.Body, want)
+		}
+	}
+	resp, err := http.Get("http://" + admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if want := `bearergate_checks_total{decision="deny",reason="insufficient_scope"} 1`; err != nil || !strings.Contains(string(body), want) {
+		t.Errorf("got %.2000s, %v, want %s", body, err, want)
 	}
 }
