@@ -6,7 +6,7 @@ package main
 import (
 	"os"
 
-	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go"
+	sdk "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go"
 	_ "github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/abi" // what Envoy calls
 	"github.com/envoyproxy/envoy/source/extensions/dynamic_modules/sdk/go/shared"
 

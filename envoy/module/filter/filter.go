@@ -134,9 +134,9 @@ func (f *filter) tell(d *authz.Decision) {
 
 func (f *filter) answer(local *envoy.Local, reason string) {
 	f.state = denied
-	headers := make([][2]string, len(local.Header))
-	for i, h := range local.Header {
-		headers[i] = [2]string{h.Name, h.Value}
+	headers := make([][2]string, 0, len(local.Header)+1)
+	for _, h := range local.Header {
+		headers = append(headers, [2]string{h.Name, h.Value})
 	}
 	if f.isGRPC() {
 		headers = append(headers, [2]string{"grpc-status", grpcStatus(local.Status)})

@@ -23,11 +23,10 @@ import (
 type stream struct {
 	shared.HttpFilterHandle
 
-	t        testing.TB
-	route    any
-	headers  headers
-	response headers
-	panics   string // the call that panics
+	t       testing.TB
+	route   any
+	headers headers
+	panics  string // the call that panics
 
 	mu        sync.Mutex
 	tasks     []func()
@@ -314,6 +313,19 @@ func TestAnswersToGRPC(t *testing.T) {
 		if got := grpcStatus(status); got != want {
 			t.Errorf("%d: got %s, want %s", status, got, want)
 		}
+	}
+}
+
+// TestNonces go with what passes, and with nothing else.
+func TestNonces(t *testing.T) {
+	for _, nonce := range []string{"", "n"} {
+		response := headers{}
+		f := &filter{nonce: nonce}
+		f.OnResponseHeaders(&response, true)
+		if got := response.GetOne("dpop-nonce"); got != nonce {
+			t.Errorf("got %q, want %q", got, nonce)
+		}
+		f.OnResponseHeaders(nil, true) // a panic in it leaves the response alone
 	}
 }
 

@@ -37,7 +37,7 @@ func install(from, folder string) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, os.Remove(copied.Name()))
+			err = errors.Join(err, os.Remove(copied.Name())) //nolint:gosec // whoever calls says where
 		}
 	}()
 	if _, err := io.Copy(copied, source); err != nil {
@@ -46,5 +46,5 @@ func install(from, folder string) (err error) {
 	if err := errors.Join(copied.Chmod(0o755), copied.Close()); err != nil {
 		return err
 	}
-	return os.Rename(copied.Name(), filepath.Join(folder, library))
+	return os.Rename(copied.Name(), filepath.Join(folder, library)) //nolint:gosec // as above
 }
