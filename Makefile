@@ -11,8 +11,10 @@ help: ## print these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build ## run Bearergate behind a real Envoy and print requests to try
-	@ENVOY=$$(test/tools/envoy.sh) && export ENVOY && exec bin/bearergate demo $(DEMO)
+demo: build ## run Bearergate behind a real Envoy and print requests to try (DEMO=--shared: two replicas and a store)
+	@ENVOY=$$(test/tools/envoy.sh) && export ENVOY && \
+	case '$(DEMO)' in *--shared*) REDIS=$$(test/tools/redis.sh) && export REDIS;; esac && \
+	exec bin/bearergate demo $(DEMO)
 
 .PHONY: build
 build: ## build bin/bearergate
@@ -30,8 +32,8 @@ test: tools ## pass the tests: units, some fuzzing, a real Envoy and a real auth
 	$(GO) vet ./...
 	$(GO) test -race ./...
 	test/tools/fuzz.sh $(FUZZTIME)
-	cd envoy/module && $(GO) vet ./... && $(GO) test -race ./filter
-	cd test && $(GO) vet ./... && $(GO) test -race ./...
+	cd envoy/module && $(GO) vet ./... && $(GO) test -race ./filter ./install
+	cd test && $(GO) vet ./... && $(GO) test -race -count=1 ./...
 
 .PHONY: test-kubernetes
 test-kubernetes: ## render and check the chart, and run what Envoy Gateway makes of its chain
@@ -86,3 +88,4 @@ bench-compare: ## compare time and allocations of each stage with those of anoth
 tools: # what the tests need, each fetched once into .cache
 	@test/tools/envoy.sh >/dev/null
 	@test/tools/oidc-provider.sh >/dev/null
+	@test/tools/redis.sh >/dev/null || [ $$? -eq 77 ]

@@ -55,6 +55,7 @@ type introspector struct {
 	now    func() time.Time
 
 	failure atomic.Pointer[Failure] // the last one
+	alarmed atomic.Bool             // that there is nowhere to ask
 }
 
 func newIntrospector(cfg Config, o Options) (*introspector, error) {
@@ -102,6 +103,9 @@ func (i *introspector) reachable() error {
 	}
 	err = errors.New("no introspection_endpoint is configured, and none discovered")
 	i.failure.Store(&Failure{Err: err, At: i.now()})
+	if i.alarmed.CompareAndSwap(false, true) {
+		i.log.Error("verified JWTs cannot be asked about again", "error", err)
+	}
 	return err
 }
 

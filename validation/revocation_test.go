@@ -1,14 +1,18 @@
 package validation_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/bearergate/bearergate/discovery"
 	"github.com/bearergate/bearergate/internal/devissuer"
 	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/validation"
@@ -288,4 +292,55 @@ func TestRecheck(t *testing.T) {
 	until("it is revoked", func() bool { return set.Len() == 1 })
 	b.want(t, token, validation.ErrRevoked)
 	b.want(t, b.as.JWT(claims{"sub": "alice", "aud": "api", "jti": "another"}), nil)
+}
+
+// nowhere is an issuer that publishes no introspection endpoint.
+type nowhere struct{ validation.Source }
+
+func (n nowhere) Metadata() (discovery.Metadata, error) {
+	m, err := n.Source.Metadata()
+	m.IntrospectionEndpoint = ""
+	return m, err
+}
+
+// TestRecheckThatCannotBeIsAnAlarm: who wants JWTs to be asked about, and has nobody who
+// could be asked, is told so, once; the tokens stay what they are.
+func TestRecheckThatCannotBeIsAnAlarm(t *testing.T) {
+	var said syncBuffer
+	b := newBenchWith(t, func(c *validation.Config) {
+		c.Strategy, c.RecheckInterval = validation.StrategyJWT, time.Minute
+	}, func(b *bench, o *validation.Options) {
+		o.Revocations = revocation.NewSet(revocation.Options{Now: b.now})
+		o.Source = nowhere{o.Source}
+		o.Log = slog.New(slog.NewTextHandler(&said, nil))
+	})
+	for n := range 5 {
+		b.want(t, b.as.JWT(claims{"aud": "api", "jti": fmt.Sprint(n)}), nil)
+	}
+	for began := time.Now(); !strings.Contains(said.String(), "level=ERROR"); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 5*time.Second {
+			t.Fatalf("got no alarm: %s", said.String())
+		}
+	}
+	time.Sleep(50 * time.Millisecond)
+	if got := said.String(); strings.Count(got, "level=ERROR") != 1 || !strings.Contains(got, "introspection_endpoint") {
+		t.Errorf("got %s, want one line", got)
+	}
+}
+
+type syncBuffer struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.all.String()
 }

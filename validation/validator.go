@@ -123,13 +123,20 @@ func NewValidator(cfg Config, o Options) (*Validator, error) {
 // skew or a timeout change. It is called before the first Validate; the size is
 // for Resize to change.
 func (v *Validator) Inherit(before *Validator) {
-	if v.revocations != nil && before.revocations != nil && v.cfg.Issuer == before.cfg.Issuer {
-		v.sightings = before.sightings
-	}
+	v.InheritSightings(before)
 	if v.cache == nil || before.cache == nil || !v.cfg.judgesLike(before.cfg) {
 		return
 	}
 	v.cache.positives, v.cache.negatives = before.cache.positives, before.cache.negatives
+}
+
+// InheritSightings takes over when tokens were first seen that do not say when they were
+// issued, and nothing else: that holds whoever is trusted now. Without it they would be
+// younger than what has revoked them.
+func (v *Validator) InheritSightings(before *Validator) {
+	if v.revocations != nil && before.revocations != nil && v.cfg.Issuer == before.cfg.Issuer {
+		v.sightings = before.sightings
+	}
 }
 
 func (c Config) judgesLike(d Config) bool {

@@ -84,7 +84,7 @@ func (p *Pages) revoke(w http.ResponseWriter, r *http.Request) {
 		wrong(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if skew := p.clockSkew(revoked.Issuer); revoked.Before.After(time.Now().Add(skew)) {
+	if skew, known := p.clockSkew(revoked.Issuer); known && revoked.Before.After(time.Now().Add(skew)) {
 		wrong(w, http.StatusBadRequest, fmt.Sprintf("before is more than clock_skew (%s) from now", skew))
 		return
 	}
@@ -102,18 +102,19 @@ func (p *Pages) revoke(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// clockSkew is that of an issuer; of an unknown one it does not matter.
-func (p *Pages) clockSkew(issuer string) time.Duration {
+// clockSkew is that of an issuer; false: nobody knows the issuer, which is what is wrong
+// then.
+func (p *Pages) clockSkew(issuer string) (skew time.Duration, known bool) {
 	cfg, _ := p.o.Service.InUse()
 	if cfg == nil {
-		return 0
+		return 0, false
 	}
 	for _, i := range cfg.Issuers {
 		if i.Validation.Issuer == issuer {
-			return i.Validation.ClockSkew
+			return i.Validation.ClockSkew, true
 		}
 	}
-	return time.Hour
+	return 0, false
 }
 
 // readRevocation reads a body. Its errors are for whoever sent it, and quote no value:

@@ -76,6 +76,7 @@ func TestRevoke(t *testing.T) {
 		"another token":      {wish{"POST", bearer + "x", kind, body(`,"sub":"s3cret"`)}, 401, ""},
 		"as a browser does":  {wish{"POST", "Basic eDowMTIzNDU2Nzg5YWJjZGVmMDEyMzQ1Njc4OWFiY2RlZg==", kind, body(`,"sub":"s3cret"`)}, 401, ""},
 		"unknown issuer":     {wish{"POST", bearer, kind, `{"issuer":"` + two + `","sub":"s3cret"}`}, 404, "not a configured issuer"},
+		"unknown, in a day":  {wish{"POST", bearer, kind, `{"issuer":"` + two + `"` + at(24*time.Hour) + `}`}, 404, "not a configured issuer"},
 		"no content type":    {wish{"POST", bearer, "", body(`,"sub":"s3cret"`)}, 400, "application/json"},
 		"a form":             {wish{"POST", bearer, "application/x-www-form-urlencoded", "issuer=x"}, 400, "application/json"},
 		"not JSON":           {wish{"POST", bearer, kind, "s3cret"}, 400, "no JSON object"},

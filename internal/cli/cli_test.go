@@ -62,6 +62,7 @@ func TestRun(t *testing.T) {
 	token := func(name string) string { return "--token-file=" + in(name) }
 	good, bad, alice := config("good.yaml"), config("bad.yaml"), token("alice")
 	t.Setenv("ENVOY", "")
+	t.Setenv("REDIS", "")
 	t.Setenv("PATH", "")
 	for name, tc := range map[string]struct {
 		args           []string
@@ -100,6 +101,7 @@ func TestRun(t *testing.T) {
 		"serve, admin taken": {
 			[]string{"serve", config("admin.yaml")}, 1, "", "address already in use",
 		},
+		"demo, no store": {[]string{"demo", "--shared"}, 1, "", "missing: no Redis or Valkey"},
 		"demo, no Envoy": {[]string{"demo", "--check"}, 1, "missing: no Envoy binary", "nothing to check"},
 
 		"health, nobody":     {[]string{"health", "--address=127.0.0.1:1"}, 1, "", "connection refused"},

@@ -34,12 +34,19 @@ const (
 type Options struct {
 	Envoy string // binary; empty: none was found
 	Check bool   // send the requests, compare, and end
+
+	Shared bool   // two replicas that share a store
+	Store  string // binary of Redis or Valkey; empty: none was found
+
 	Out   io.Writer
 	Serve func(ctx context.Context, configFile string, grpc, admin net.Listener) error
 }
 
 // Run starts everything, prints what to try, and stops when ctx ends.
 func Run(ctx context.Context, o Options) error {
+	if o.Shared && o.Store == "" {
+		return errNoStore
+	}
 	began := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -53,6 +60,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer p.close()
+	if o.Shared {
+		return o.runShared(ctx, p, began)
+	}
 	gate := o.serve(ctx, p)
 	defer func() { cancel(); <-gate.ended }()
 	if err := gate.ready(ctx, p); err != nil {
@@ -113,10 +123,14 @@ func (o Options) withEnvoy(ctx context.Context, p *parts, began time.Time) error
 	return nil
 }
 
+const noEnvoy = "missing: no Envoy binary ($ENVOY, or envoy on PATH); `make demo` fetches one"
+
+var errNothingToCheck = errors.New("nothing to check without an Envoy")
+
 func (o Options) withoutEnvoy(ctx context.Context, p *parts) error {
-	fmt.Fprintln(o.Out, "missing: no Envoy binary ($ENVOY, or envoy on PATH); `make demo` fetches one")
+	fmt.Fprintln(o.Out, noEnvoy)
 	if o.Check {
-		return errors.New("nothing to check without an Envoy")
+		return errNothingToCheck
 	}
 	for _, s := range p.steps() {
 		fmt.Fprintf(o.Out, "# %s: %d, once there is an Envoy at %s\n%s\n\n", s.title, s.want, p.addresses.Listener, s.curl())
@@ -135,6 +149,8 @@ type parts struct {
 	upstream   *http.Server
 	addresses  chains.Addresses
 	configFile string
+	secret     string   // of Bearergate at the issuer
+	shared     *sharing // nil: there is one replica
 
 	// Bearergate's listeners stay open from here on: an address that was found
 	// free and let go would be found by the next demo, too.
@@ -142,10 +158,9 @@ type parts struct {
 }
 
 func prepare(dir string) (*parts, error) {
-	p := &parts{dir: dir}
-	secret := rand.Text()
+	p := &parts{dir: dir, secret: rand.Text()}
 	var err error
-	if p.issuer, p.stopIssuer, err = devissuer.Start(map[string]string{"bearergate": secret}); err != nil {
+	if p.issuer, p.stopIssuer, err = devissuer.Start(map[string]string{"bearergate": p.secret}); err != nil {
 		return nil, err
 	}
 	var up net.Listener
@@ -160,11 +175,16 @@ func prepare(dir string) (*parts, error) {
 		Listener: preferred, Bearergate: p.grpc.Addr().String(), Upstream: up.Addr().String(), Admin: anywhere,
 	}
 	p.configFile = filepath.Join(dir, "bearergate.yaml")
-	return p, os.WriteFile(p.configFile, []byte(p.configuration(secret)), 0o600)
+	return p, p.configure()
 }
 
-func (p *parts) configuration(secret string) string {
-	return fmt.Sprintf(`server: {grpc_address: %q, admin_address: %q}
+func (p *parts) configure() error {
+	return os.WriteFile(p.configFile, []byte(p.configuration()), 0o600)
+}
+
+func (p *parts) configuration() string {
+	server, sections := p.shared.settings()
+	return fmt.Sprintf(`server: {grpc_address: %q, admin_address: %q%s}
 log: {level: info, format: text}
 auth:
   issuer: %q
@@ -181,7 +201,8 @@ rules:
     match: {paths: ["/internal/**"]}
     scopes: [orders:read]
     upstream_token: {audience: [%s], scopes: [orders:read]}
-`, p.addresses.Bearergate, p.admin.Addr().String(), p.issuer.URL(), audience, secret, upstreamAudience)
+%s`, p.addresses.Bearergate, p.admin.Addr().String(), server, p.issuer.URL(), audience, p.secret, upstreamAudience,
+		sections)
 }
 
 func (p *parts) close() {

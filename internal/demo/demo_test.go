@@ -83,3 +83,15 @@ func TestAnswersAreCompared(t *testing.T) {
 		}
 	}
 }
+
+func TestSharedDemoNeedsAStore(t *testing.T) {
+	serve := func(context.Context, string, net.Listener, net.Listener) error { return errors.New("was started") }
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for store, want := range map[string]error{"": errNoStore, "/bin/false": errEnded} {
+		err := Run(ctx, Options{Check: true, Shared: true, Store: store, Out: new(bytes.Buffer), Serve: serve})
+		if !errors.Is(err, want) || ctx.Err() != nil {
+			t.Errorf("%q: got %v, want at once %v", store, err, want)
+		}
+	}
+}

@@ -125,7 +125,7 @@ func (s *setReader) readClaims(claims strictjws.Object) (found, error) {
 	}
 	switch f.effect {
 	case effectAnswer:
-		f.status, _ = payload.Get("status").Text()
+		f.status = streamStatus(payload)
 	case effectRevoke, effectDrop:
 		r, err := s.revocation(claims, payload, f)
 		if err != nil {
@@ -135,6 +135,17 @@ func (s *setReader) readClaims(claims strictjws.Object) (found, error) {
 	case effectNone:
 	}
 	return f, nil
+}
+
+// streamStatus reads what a stream-updated event says. Keycloak (26.7) has an object there
+// that has the status, among others.
+func streamStatus(payload strictjws.Object) string {
+	value := payload.Get("status")
+	if o, err := object("status", value); err == nil {
+		value = o.Get("status")
+	}
+	status, _ := value.Text()
+	return status
 }
 
 // choose finds the event that something is done about. Several types may be there only

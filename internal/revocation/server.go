@@ -19,7 +19,6 @@ const (
 	maxConnections = 256
 	maxHeaderBytes = 32 << 10
 	requestTime    = 5 * time.Second
-	idleTime       = 30 * time.Second
 )
 
 // NewServer returns the receiver's server: 5 seconds and 64 requests at a time. Whether
@@ -31,12 +30,14 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: requestTime,
 		ReadTimeout:       requestTime,
 		WriteTimeout:      2 * requestTime, // from the end of the header on: the body, and then the answer
-		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeaderBytes,
 		Protocols:         new(http.Protocols),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients cause these as they like
 	}
 	s.Protocols.SetHTTP1(true)
+	// Logout tokens are sent once. A sender that kept a connection while the receiver was
+	// restarted would lose one by it: Keycloak (26.7) does not try again.
+	s.SetKeepAlivesEnabled(false)
 	return s
 }
 

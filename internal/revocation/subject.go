@@ -66,6 +66,10 @@ func (s subjects) ofIssuer(o strictjws.Object, kind Kind, name string) (Revocati
 	return s.of(o, kind, name)
 }
 
+// allSessions is what Keycloak (26.7) names instead of a session when an administrator
+// ends all that a user has. Taken for the name of one it would revoke nothing.
+const allSessions = "ALL"
+
 // complex reads a subject of several members, which all describe the same one: a user,
 // a session, or a session of a user. Other members would narrow that down, and are not
 // looked at: tokens do not tell of devices, so more is revoked, never less. Those that
@@ -90,7 +94,7 @@ func (s subjects) complex(o strictjws.Object) (Revocation, error) {
 	switch {
 	case session.Kind == 0 && user.Kind == 0:
 		return Revocation{}, refused(codeRequest, "the subject has neither user nor session")
-	case session.Kind == 0:
+	case session.Kind == 0, user.Kind != 0 && session.Value == allSessions:
 		return user, nil
 	case user.Kind == 0:
 		return session, nil

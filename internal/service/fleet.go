@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"reflect"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +29,13 @@ type fleet struct {
 	set   *revocation.Set
 	store atomic.Pointer[opened] // nil: this replica is alone
 
+	closing chan struct{}
+	retired sync.WaitGroup // stores that were replaced
+
 	units atomic.Pointer[[]*unit] // in use
+	// counted are the issuers whose revocations are told of: other replicas may have
+	// others, which are no labels of ours.
+	counted atomic.Pointer[[]string]
 	// receiver takes events and logout tokens; nil: none are taken.
 	receiver atomic.Pointer[receiving]
 }
@@ -75,11 +83,30 @@ type receiving struct {
 // newFleet returns what a service has that begins with cfg: where there is a store, no
 // token is judged before what others have revoked was read.
 func newFleet(cfg *config.Config, log *slog.Logger, told Observers, now func() time.Time) *fleet {
-	f := &fleet{log: log, told: told, now: now}
+	f := &fleet{log: log, told: told, now: now, closing: make(chan struct{})}
+	f.count(cfg)
 	f.set = revocation.NewSet(revocation.Options{
-		Keep: keepOf(cfg), Shared: f, Waits: cfg.Shared != nil, Log: log, Events: told.Revocations, Now: now,
+		Keep: keepOf(cfg), Shared: f, Waits: cfg.Shared != nil, Log: log, Events: f.ofOurs(told.Revocations), Now: now,
 	})
 	return f
+}
+
+// count has the revocations of the issuers of cfg be told of.
+func (f *fleet) count(cfg *config.Config) {
+	names := make([]string, len(cfg.Issuers))
+	for n, i := range cfg.Issuers {
+		names[n] = i.Discovery.Issuer
+	}
+	f.counted.Store(&names)
+}
+
+// ofOurs is told of what concerns configured issuers.
+func (f *fleet) ofOurs(told revocation.Observer) revocation.Observer {
+	return revocation.Observer{Started: told.Started, Ended: func(ctx context.Context, e revocation.Event) {
+		if e.Issuer == "" || slices.Contains(*f.counted.Load(), e.Issuer) {
+			told.End(ctx, e)
+		}
+	}}
 }
 
 func keepOf(cfg *config.Config) time.Duration {
@@ -110,6 +137,7 @@ func (f *fleet) shared() validation.Shared {
 func (f *fleet) useStore(cfg *config.Config) error {
 	before, keep := f.store.Load(), keepOf(cfg)
 	if before == nil && cfg.Shared == nil || before != nil && reflect.DeepEqual(before.config, cfg.Shared) {
+		f.count(cfg)
 		f.set.SetKeep(keep)
 		if before != nil && before.keep != keep {
 			before.unfollow()
@@ -124,12 +152,18 @@ func (f *fleet) useStore(cfg *config.Config) error {
 			return err
 		}
 	}
+	if before != nil && next != nil {
+		next.await(before)
+	}
+	f.count(cfg)
 	f.set.SetKeep(keep)
 	f.store.Store(next)
-	if next != nil {
-		f.follow(next, keep)
+	f.retire(before)
+	if next == nil {
+		f.set.CaughtUp(false) // nobody is left to say so, had the store not been read yet
+		return nil
 	}
-	before.close()
+	f.follow(next, keep)
 	return nil
 }
 
@@ -171,6 +205,36 @@ func each(all iter.Seq[[]byte], yield func([]byte) bool) {
 			return
 		}
 	}
+}
+
+const (
+	// storeWait is how long a store that takes the place of another may take to answer:
+	// without it requests that need one would be refused meanwhile.
+	storeWait = time.Second
+	// storeGrace is for how long the one before still answers those who asked it.
+	storeGrace = time.Second
+)
+
+// await returns when the store answers, if the one before does.
+func (s *opened) await(before *opened) {
+	for end := time.Now().Add(storeWait); before.Up() && !s.Up() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// retire closes a store that no new request asks, once those under way are through.
+func (f *fleet) retire(s *opened) {
+	if s == nil {
+		return
+	}
+	s.unfollow()
+	f.retired.Go(func() {
+		select {
+		case <-time.After(storeGrace):
+		case <-f.closing:
+		}
+		s.Close()
+	})
 }
 
 func (s *opened) unfollow() {
@@ -237,6 +301,8 @@ func (r *receiving) close() {
 
 func (f *fleet) close() {
 	f.useReceiver(nil)
+	close(f.closing)
+	f.retired.Wait()
 	f.store.Swap(nil).close()
 }
 

@@ -107,6 +107,7 @@ func (s *Service) reach(issuer string) func(context.Context, string) error {
 // answers count any longer.
 func (u *unit) inherit(units []*unit) {
 	for _, before := range units {
+		u.issuer.InheritSightings(before.issuer)
 		if u.discovery.SameTrust(before.discovery) {
 			u.server.Inherit(before.server)
 			u.issuer.Inherit(before.issuer)

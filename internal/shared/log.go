@@ -235,7 +235,8 @@ func (p position) time() time.Time { return time.UnixMilli(int64(p.ms)) } //noli
 // follower is a Follower at work.
 type follower struct {
 	Follower
-	s *Store
+	s     *Store
+	began time.Time // by our clock: what was written before was not under way to us
 
 	mu      sync.Mutex // of what follows, and of calls of the Follower
 	told    bool       // that it is caught up
@@ -262,7 +263,11 @@ func (s *Store) Follow(ctx context.Context, f Follower) {
 	defer context.AfterFunc(s.ctx, cancel)()
 	s.log.follow(true)
 	defer s.log.follow(false)
-	w := &follower{Follower: f, s: s, under: s.keys.Value()}
+	w := &follower{Follower: f, s: s, began: s.o.Now(), under: s.keys.Value()}
+	for range w.snapshot() { // known from before there was this store, and maybe not to it
+		w.compare = true
+		break
+	}
 	timer := time.AfterFunc(patience, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -280,13 +285,13 @@ func (s *Store) Follow(ctx context.Context, f Follower) {
 	}
 }
 
-// giveUp tells that the log cannot be read for now.
+// giveUp tells the follower that the log cannot be read for now; what to make of that is
+// for it to say.
 func (w *follower) giveUp(ctx context.Context) {
 	if w.told || w.reading || !w.late || ctx.Err() != nil {
 		return
 	}
 	w.told = true
-	w.s.o.Log.Error("the revocations in the shared store could not be read, starting without them")
 	w.CaughtUp(false)
 }
 
@@ -318,6 +323,7 @@ func (w *follower) session(ctx context.Context) error {
 	}
 	defer l.close()
 	w.link = l
+	_ = w.s.compareClocks(l) // where it cannot be now, a probe does it soon
 	if _, err := w.checkAnchor(ctx, w.last); err != nil {
 		return err
 	}
@@ -442,9 +448,9 @@ func (w *follower) took(e valkey.XRangeEntry, heard func(*key, []byte)) error {
 		defer w.mu.Unlock()
 		w.Took(entry, at.time())
 		w.s.o.Events.End(ctx, Event{Operation: Sync, Result: Success})
-		if !own && w.told && heard == nil && w.s.o.Lag != nil {
-			now := w.s.o.Now().Add(time.Duration(w.s.ahead.Load()))
-			w.s.o.Lag(max(0, now.Sub(at.time())))
+		written := at.time().Add(-time.Duration(w.s.ahead.Load())) // by our clock
+		if !own && w.told && heard == nil && w.s.o.Lag != nil && !written.Before(w.began) {
+			w.s.o.Lag(max(0, w.s.o.Now().Sub(written)))
 		}
 		return nil
 	}

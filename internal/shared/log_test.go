@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -175,6 +176,26 @@ func TestStartWithoutAStore(t *testing.T) {
 	within(t, 5*time.Second, "written back", func() bool { return r.has("before") })
 }
 
+// TestOldEntriesHaveNoLag: what was written before a replica began was not under way to
+// it, however late it is read.
+func TestOldEntriesHaveNoLag(t *testing.T) {
+	redis := startRedis(t)
+	f := newFleet(t, redis.address)
+	f.following().revoke("old")
+	_ = redis.command.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(time.Second)
+	var told events
+	r := f.follow(f.open(watched(&told)))
+	within(t, 7*time.Second, "told", func() bool { return len(r.caughtUp()) == 1 })
+	_ = redis.command.Process.Signal(syscall.SIGCONT)
+	within(t, 10*time.Second, "told again", func() bool { return slices.Equal(r.caughtUp(), []bool{false, true}) && r.has("old") })
+	told.mu.Lock()
+	defer told.mu.Unlock()
+	if len(told.lags) > 0 {
+		t.Errorf("got lags %v of an entry from before", told.lags)
+	}
+}
+
 func TestRestartAndFlush(t *testing.T) {
 	for name, lose := range map[string]func(*server){
 		"restart":  func(s *server) { s.stop(); s.start() },
@@ -300,4 +321,33 @@ func firstLine(s string) string {
 		}
 	}
 	return s
+}
+
+// TestClockOfTheStoreAtTheStart: what others have revoked is read whole before a replica
+// decides, whatever the clock of the store is.
+func TestClockOfTheStoreAtTheStart(t *testing.T) {
+	f := newFleet(t, startRedis(t).address)
+	f.following().revoke("known")
+	for range 5 {
+		s := f.open(func(_ *shared.Config, o *shared.Options) {
+			o.Now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+		})
+		knew := make(chan bool, 1)
+		var entries []string
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.Follow(ctx, shared.Follower{
+				Took:     func(entry []byte, _ time.Time) { entries = append(entries, string(entry)) },
+				CaughtUp: func(bool) { knew <- slices.Contains(entries, "known") },
+				Keep:     time.Hour,
+			})
+		}()
+		if !<-knew {
+			t.Error("caught up without an entry that is to be kept")
+		}
+		cancel()
+		<-done
+	}
 }

@@ -35,11 +35,13 @@ const (
 
 // duration is short in make test, and long in make chaos.
 func duration(short, long time.Duration) time.Duration {
-	if os.Getenv("CHAOS") == "long" {
+	if isLong() {
 		return long
 	}
 	return short
 }
+
+func isLong() bool { return os.Getenv("CHAOS") == "long" }
 
 // site is Bearergate in front of a development issuer, with a proxy for faults
 // between them.

@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 type project struct {
 	name          string
 	envoy, issuer string // host:port
+	env           []string
 }
 
 // newProject returns a project without containers, which are gone at the end
@@ -93,6 +94,7 @@ func (p *project) compose(args ...string) (string, error) {
 	cmd := exec.Command(command[0], append(append(command[1:], "--project-name", p.name), args...)...)
 	cmd.Env = append(os.Environ(), "VERSION="+version, "COMMIT="+commit,
 		"ENVOY_PORT="+port(p.envoy), "ISSUER_PORT="+port(p.issuer))
+	cmd.Env = append(cmd.Env, p.env...)
 	return output(cmd)
 }
 
@@ -173,9 +175,14 @@ func eventually(t *testing.T, what string, try func() error) {
 func up(t *testing.T, args ...string) *project {
 	t.Helper()
 	p := newProject(t)
+	p.start(t, args...)
+	return p
+}
+
+func (p *project) start(t *testing.T, args ...string) {
+	t.Helper()
 	p.must(t, append([]string{"up", "--detach", "--no-build"}, args...)...)
 	p.waitAllowed(t)
-	return p
 }
 
 // waitAllowed waits until a fresh token of each kind passes.

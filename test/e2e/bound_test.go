@@ -81,7 +81,7 @@ func TestDPoPThroughEnvoy(t *testing.T) {
 			t.Errorf("proofs %s: got %v, want %v", result, got, want)
 		}
 	}
-	if strings.Contains(s.service.Output.String(), once) {
+	if strings.Contains(s.service.String(), once) {
 		t.Error("a proof is in the log")
 	}
 }

@@ -130,3 +130,23 @@ func (u *Upstream) Take() []*http.Request {
 	u.seen = nil
 	return seen
 }
+
+// FleetGateway is [Gateway] in front of several replicas, which it asks in turn.
+func FleetGateway(t testing.TB, replicas []string, upstream string, changes ...string) *Envoy {
+	t.Helper()
+	endpoint := func(address string) string {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "- endpoint: {address: {socket_address: {address: " + host + ", port_value: " + port + "}}}\n"
+	}
+	var all strings.Builder
+	for n, address := range replicas {
+		if n > 0 {
+			all.WriteString(strings.Repeat(" ", 14))
+		}
+		all.WriteString(endpoint(address))
+	}
+	return Gateway(t, replicas[0], upstream, append(changes, endpoint(replicas[0]), all.String())...)
+}

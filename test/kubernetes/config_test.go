@@ -159,7 +159,7 @@ func content(t *testing.T, file string) string {
 	case ".json":
 		return `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
 	}
-	return "a secret of more than thirty-two bytes\n"
+	return "a-secret-of-at-least-thirty-two-bytes\n"
 }
 
 // keyOfTests signs every certificate here: one pair, whichever file asks.

@@ -109,6 +109,7 @@ func TestAlerts(t *testing.T) {
 	}
 	for _, name := range []string{
 		"Down", "UnavailableDecisions", "ErrorRate", "IssuerNotReady", "KeysStale", "ConfigReloadFailed", "Latency",
+		"SharedStoreDown", "SharedLag", "SharedUnreadable", "EventStreamSilent", "EventsRefused", "RevocationsFull",
 	} {
 		if _, ok := alerts["Bearergate"+name]; !ok {
 			t.Errorf("got %v, want %s", slices.Sorted(maps.Keys(alerts)), name)

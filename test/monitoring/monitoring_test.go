@@ -175,12 +175,21 @@ resources:
 `
 }
 
+// fleet has a store, and a transmitter of events that is silent.
+func fleet(t *testing.T, issuer string) string {
+	key := filepath.Join(t.TempDir(), "key")
+	write(t, key, strings.Repeat("k", 32))
+	return fmt.Sprintf("shared: {address: %q, key_file: %q}\nrevocation: {receiver_address: %q, events: "+
+		"[{transmitter: %q, issuer: %q, audience: gate}]}\n",
+		"redis://"+harness.StartRedis(t).Address, key, harness.Free(t), issuer, issuer)
+}
+
 // TestEachQueryReturnsData makes every kind of traffic and of trouble, and asks
 // what Grafana would ask.
 func TestEachQueryReturnsData(t *testing.T) {
 	_, rules := alerts(t)
 	issuer := harness.Issuer(t)
-	good := config(issuer.URL(), "http://"+harness.Free(t))
+	good := config(issuer.URL(), "http://"+harness.Free(t)) + fleet(t, issuer.URL())
 	service := harness.Serve(t, good)
 	prometheus := scrape(t, tool(t, "prometheus"), service.Admin, rules)
 	harness.Eventually(t, "the first scrape", func() bool {
@@ -214,7 +223,7 @@ func TestEachQueryReturnsData(t *testing.T) {
 	prometheus.wantAlerts(t, map[string]bool{
 		"BearergateDown": false, "BearergateKeysStale": false, "BearergateUnavailableDecisions": true,
 		"BearergateErrorRate": true, "BearergateIssuerNotReady": true, "BearergateConfigReloadFailed": true,
-		"BearergateConfigPending": true,
+		"BearergateConfigPending": true, "BearergateSharedStoreDown": false, "BearergateRevocationsFull": false,
 	})
 }
 

@@ -40,9 +40,10 @@ type Server struct {
 	Environment   map[string]string `json:"environment"`     // of docs/authorization-servers/NAME.yaml
 	Gate          Client            `json:"gate"`            // the resource server's, which introspects
 	RequireType   bool              `json:"require_token_type"`
-	Exchange      string            `json:"exchange_audience"` // for whom the resource server may have tokens; empty: nobody
+	Exchange      string            `json:"exchange_audience"` // whom the resource server may have tokens for
 	Admin         Admin             `json:"admin"`             // where keys can be changed while it runs
 	Rotation      string            `json:"rotation"`          // how its keys change, for the log
+	Signals       Signals           `json:"signals"`           // how it tells that a token must not pass any more
 	User          User              `json:"user"`
 	Grants        []Grant           `json:"grants"`
 	Bound         []Grant           `json:"bound"` // whose tokens are bound to the client's key (DPoP)
@@ -63,6 +64,17 @@ type Admin struct {
 	Username string `json:"username"`
 	Password string `json:"password"`
 	Keys     string `json:"keys"`
+}
+
+// Signals is how a server sends security events and logout tokens.
+type Signals struct {
+	Receiver string `json:"receiver"` // where it sends them to; empty: it sends none
+	Audience string `json:"audience"` // of its events
+	Streams  string `json:"streams"`  // where its streams are managed, by client
+	Realm    string `json:"realm"`    // where users and sessions are
+	Push     Client `json:"push"`     // who is sent events
+	Poll     Client `json:"poll"`     // who asks for them
+	App      Client `json:"app"`      // whose users' logouts are sent to the receiver
 }
 
 // User can log in.

@@ -37,6 +37,7 @@ func TestServers(t *testing.T) {
 			tryScope(ctx, t, s)
 			tryExchange(ctx, t, s)
 			tryBound(ctx, t, s)
+			trySignals(ctx, t, s)
 			tryRotation(ctx, t, s)
 			tryRestart(ctx, t, s, port, client)
 		})
@@ -102,6 +103,11 @@ func serve(t *testing.T, s *Server, more string) authv3.AuthorizationClient {
 // serveWith adds sections too, and changes what the page says: old, new.
 func serveWith(t *testing.T, s *Server, more, sections string, changes ...string) authv3.AuthorizationClient {
 	t.Helper()
+	return service(t, s, more, sections, changes...).Client(t)
+}
+
+func service(t *testing.T, s *Server, more, sections string, changes ...string) *harness.Service {
+	t.Helper()
 	for name, value := range s.Environment {
 		t.Setenv(name, value)
 	}
@@ -114,7 +120,7 @@ func serveWith(t *testing.T, s *Server, more, sections string, changes ...string
 	const loopback = "  insecure_http: true\n"
 	configuration = strings.Replace(configuration, loopback, loopback+patience+more, 1)
 	configuration = strings.NewReplacer(changes...).Replace(configuration)
-	return harness.Serve(t, addresses+configuration+sections).Ready(t).Client(t)
+	return harness.Serve(t, addresses+configuration+sections).Ready(t)
 }
 
 func tryTokens(ctx context.Context, t *testing.T, s *Server, client authv3.AuthorizationClient) {

@@ -3,7 +3,8 @@
 # runs here, which pulls its base images, or on a Debian with root one of its
 # own, which is installed if need be, started for this run and stopped after.
 # Nothing can be pulled there, so images made of what the machine has stand in
-# for the pinned ones: its Go toolchain, and the Envoy of test/tools/envoy.sh.
+# for the pinned ones: its Go toolchain, the Envoy of test/tools/envoy.sh, and
+# the Redis of test/tools/redis.sh for Valkey.
 # That engine has a network of its own, with the tests in it: its bridges and
 # firewall rules end with it and never meet those of the machine.
 #
@@ -147,14 +148,26 @@ envoy_image() {
   build_image "$1" "$image" --change 'USER 65532:65532' --change 'ENTRYPOINT ["/usr/local/bin/envoy"]'
 }
 
-# golang and envoy are the images that the Dockerfiles and the compose file name.
+# store_image is Debian's Redis under the name that the program of the pinned one has.
+store_image() {
+  local image="$work/store" binary
+  binary="$(realpath "$("$root/test/tools/redis.sh")")"
+  mkdir -p "$image/usr/local/bin" "$image/data"
+  copy "$image" "$binary"
+  mv "$image$binary" "$image/usr/local/bin/valkey-server"
+  build_image "$1" "$image" --change 'ENV PATH=/usr/local/bin' --change 'WORKDIR /data'
+}
+
+# golang, envoy and store are the images that the Dockerfiles and the compose file name.
 golang="$(sed -nE 's/^FROM .*(golang:[^ ]+) .*/\1/p' "$root/Dockerfile")"
 envoy="$(sed -nE 's/^ *image: (envoyproxy.*)/\1/p' "$root/test/compose/docker-compose.yaml")"
+
+store="$(sed -nE 's/^ *image: (valkey.*)/\1/p' "$root/test/compose/docker-compose.yaml")"
 
 found_engine() {
   local image
   note "using the engine that runs here"
-  for image in "$golang" "$envoy"; do
+  for image in "$golang" "$envoy" "$store"; do
     docker image inspect "$image" >/dev/null 2>&1 || docker pull --quiet "$image" >&2 \
       || skip "the Docker engine that runs here has no $image and cannot pull it"
   done
@@ -172,11 +185,13 @@ own_engine() {
   export GO_IMAGE=bearergate-stand-in/go COMPOSE_FILE="docker-compose.yaml:$work/stand-ins.yaml"
   go_image "$GO_IMAGE"
   envoy_image bearergate-stand-in/envoy
+  store_image bearergate-stand-in/store
   cat >"$work/stand-ins.yaml" <<EOF
 services:
   certificates: {build: {args: {GO_IMAGE: $GO_IMAGE}}}
   bearergate: {build: {args: {GO_IMAGE: $GO_IMAGE}}}
   envoy: {image: bearergate-stand-in/envoy}
+  store: {image: bearergate-stand-in/store}
 EOF
 }
 

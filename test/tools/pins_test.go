@@ -62,8 +62,8 @@ func TestImagesArePinned(t *testing.T) {
 			}
 		}
 	}
-	if seen != 3 {
-		t.Errorf("images of others: got %d, want Go twice and Envoy", seen)
+	if seen != 4 {
+		t.Errorf("images of others: got %d, want Go twice, Envoy and Valkey", seen)
 	}
 }
 

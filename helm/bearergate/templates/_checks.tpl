@@ -13,6 +13,7 @@ What would install, and then fail or mislead, is refused here with a sentence.
 {{- include "bearergate.checkScaling" . }}
 {{- include "bearergate.checkResources" . }}
 {{- include "bearergate.checkMounts" . }}
+{{- include "bearergate.checkFleet" . }}
 {{- include "bearergate.checkFiles" (list . "" (include "bearergate.config" . | fromYaml)) }}
 {{- end }}
 
@@ -95,6 +96,9 @@ What would install, and then fail or mislead, is refused here with a sentence.
 {{- if .Values.existingConfigMap }}
 {{- $mounts = append $mounts "/etc/bearergate/config" }}
 {{- end }}
+{{- range $directory, $_ := include "bearergate.fleetSecrets" . | fromYaml }}
+{{- $mounts = append $mounts (printf "/etc/bearergate/%s" $directory) }}
+{{- end }}
 {{- range .Values.secrets }}
 {{- $mount := printf "/etc/bearergate/secrets/%s" .name }}
 {{- $mounts = append $mounts $mount }}
@@ -114,7 +118,7 @@ What would install, and then fail or mislead, is refused here with a sentence.
 {{- $mounted = or $mounted (hasPrefix (printf "%s/" .) $file) (eq . $file) }}
 {{- end }}
 {{- if not $mounted }}
-{{- fail (printf "config: %s: got %q, which nothing mounts: name it in secrets, caBundles, tls or extraVolumeMounts" $key $file) }}
+{{- fail (printf "config: %s: got %q, which nothing mounts: name it in secrets, caBundles, tls, shared, receiver, admin or extraVolumeMounts" $key $file) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -121,7 +121,7 @@ annotations:
 {{- with $config.Error }}
 {{- fail (printf "config: not YAML: %s" .) }}
 {{- end }}
-{{- range $key := list "server" "headers" }}
+{{- range $key := list "server" "headers" "shared" "revocation" }}
 {{- $value := get $config $key }}
 {{- if and $value (not (kindIs "map" $value)) }}
 {{- fail (printf "config: %s: got %s, want a mapping" $key (toJson $value)) }}

@@ -84,6 +84,11 @@ resources:
   mountPath: /etc/bearergate/tls
   readOnly: true
 {{- end }}
+{{- range $directory, $_ := include "bearergate.fleetSecrets" . | fromYaml }}
+- name: {{ replace "/" "-" $directory }}
+  mountPath: /etc/bearergate/{{ $directory }}
+  readOnly: true
+{{- end }}
 {{- range .Values.secrets }}
 - name: secret-{{ .name }}
   mountPath: /etc/bearergate/secrets/{{ .name }}
@@ -109,6 +114,12 @@ resources:
 - name: tls
   secret:
     secretName: {{ . }}
+    defaultMode: 0440
+{{- end }}
+{{- range $directory, $name := include "bearergate.fleetSecrets" . | fromYaml }}
+- name: {{ replace "/" "-" $directory }}
+  secret:
+    secretName: {{ $name }}
     defaultMode: 0440
 {{- end }}
 {{- range .Values.secrets }}

@@ -20,6 +20,10 @@ const (
 	authorityFile   = "ca.crt"
 	certificateFile = "tls.crt"
 	keyFile         = "tls.key"
+
+	sharedKeyFile     = "shared-key"     // of what replicas share
+	adminTokenFile    = "admin-token"    // of the admin address
+	storePasswordFile = "store-password" //nolint:gosec // a name
 )
 
 const lifetime = 365 * 24 * time.Hour
@@ -29,6 +33,9 @@ const lifetime = 365 * 24 * time.Hour
 func certificates(dir, host string) error {
 	if host == "" {
 		return errors.New("TLS_HOST is empty")
+	}
+	if err := secrets(dir, os.Getenv("STORE_PASSWORD")); err != nil {
+		return err
 	}
 	if _, err := os.Stat(filepath.Join(dir, authorityFile)); err == nil {
 		return nil
@@ -51,6 +58,21 @@ func certificates(dir, host string) error {
 		write(filepath.Join(dir, certificateFile), "CERTIFICATE", leaf.Raw, 0o644),
 		write(filepath.Join(dir, authorityFile), "CERTIFICATE", authority.Raw, 0o644),
 	)
+}
+
+// secrets writes what the profile fleet needs besides, if it is not there.
+func secrets(dir, storePassword string) error {
+	var errs []error
+	for name, content := range map[string]string{
+		sharedKeyFile: rand.Text() + rand.Text(), adminTokenFile: rand.Text() + rand.Text(),
+		storePasswordFile: storePassword,
+	} {
+		file := filepath.Join(dir, name)
+		if _, err := os.Stat(file); err != nil {
+			errs = append(errs, os.WriteFile(file, []byte(content), 0o600))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // pair is a certificate and its private key.

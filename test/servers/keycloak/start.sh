@@ -15,11 +15,14 @@ get() {
 }
 once "$cache" get
 mkdir -p "$home/data/import"
-sed "s|LOGOUT_LISTENER|http://127.0.0.1:$((port + 1))|" "$here/realm.json" >"$home/data/import/realm.json"
+receiver="127.0.0.1:$((port + 2))"
+sed "s|LOGOUT_LISTENER|http://127.0.0.1:$((port + 1))|; s|RECEIVER|http://$receiver|" "$here/realm.json" >"$home/data/import/realm.json"
 
 export KC_BOOTSTRAP_ADMIN_USERNAME=admin KC_BOOTSTRAP_ADMIN_PASSWORD=admin-password
 serve "$issuer/.well-known/openid-configuration" \
-  "$home/bin/kc.sh" start-dev --db=dev-mem --import-realm --http-host=127.0.0.1 --http-port="$port" --log-level=warn <<EOF
+  "$home/bin/kc.sh" start-dev --db=dev-mem --import-realm --features=ssf --spi-ssf-transmitter--default--allow-insecure-push-targets=true \
+  --spi-ssf-transmitter--default--outbox-drainer-interval=1s \
+  --http-host=127.0.0.1 --http-port="$port" --log-level=warn <<EOF
 {"server": "Keycloak $version", "issuer": "$issuer", "public": {"$origin": "https://keycloak.example.com"},
  "authorization_endpoint": "$issuer/protocol/openid-connect/auth",
  "token_endpoint": "$issuer/protocol/openid-connect/token",
@@ -33,6 +36,9 @@ serve "$issuer/.well-known/openid-configuration" \
  "rotation": "its administrative API: a key provider of higher priority, then the old one disabled",
  "admin": {"token_endpoint": "$origin/realms/master/protocol/openid-connect/token", "username": "admin", "password": "admin-password",
   "keys": "$origin/admin/realms/demo/components"},
+ "signals": {"receiver": "$receiver", "audience": "https://gate.example.com", "streams": "$origin/admin/realms/demo/ssf/clients",
+  "realm": "$origin/admin/realms/demo", "push": {"client_id": "gate-push", "client_secret": "receiver-secret"},
+  "poll": {"client_id": "gate-poll", "client_secret": "receiver-secret"}, "app": {"client_id": "gate-app", "client_secret": "app-secret"}},
  "user": {"username": "alice", "password": "alice-password"},
  "bound": [
   {"name": "authorization code, DPoP", "grant_type": "authorization_code", "client": {"client_id": "app-dpop", "client_secret": "app-secret"},
