@@ -81,7 +81,7 @@ func TestPanicsInEnvoy(t *testing.T) {
 // TestResetsUnderLoad has clients that leave at any time, many of them while their token
 // is verified or asked about: Envoy and the module live on, and hold nothing for them.
 func TestResetsUnderLoad(t *testing.T) {
-	s := newStage(t, seenHandler, rules, false, raced()...)
+	s := newStage(t, seenHandler, rules, false)
 	s.issuer.Behave(devissuer.PathIntrospection, devissuer.Behaviour{Delay: 30 * time.Millisecond})
 	warm := s.token(nil)
 	var tokens []string

@@ -30,15 +30,6 @@ func long(short, long int) int {
 	return short
 }
 
-// raced are the flags of a library with the race detector, for MODULE=race: it takes minutes
-// to build.
-func raced() []string {
-	if os.Getenv("MODULE") == "race" {
-		return []string{"-race"}
-	}
-	return nil
-}
-
 const rules = `realm: differential
 resources: [{resource: "https://api.example.com/mcp", scopes_supported: [mcp]}]
 dpop: {}
