@@ -20,11 +20,19 @@ demo: build ## run Bearergate behind a real Envoy and print requests to try (DEM
 build: ## build bin/bearergate
 	$(BUILD) -ldflags '$(LDFLAGS)' -o bin/bearergate .
 
+# The version goes into the library as into the binary. It needs a C compiler: the Go runtime within is Envoy's guest.
+.PHONY: module
+module: ## build bin/libbearergate.so, for an Envoy that decides in its own process (experimental: docs/module.md)
+	mkdir -p bin
+	cd envoy/module && CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -tags grpcnotrace \
+	  -buildmode=c-shared -ldflags '$(LDFLAGS)' -o ../../bin/libbearergate.so .
+
 .PHONY: test
 test: tools ## pass the tests: units, some fuzzing, a real Envoy and a real authorization server
 	$(GO) vet ./...
 	$(GO) test -race ./...
 	test/tools/fuzz.sh $(FUZZTIME)
+	cd envoy/module && $(GO) vet ./... && $(GO) test -race ./filter ./install
 	cd test && $(GO) vet ./... && $(GO) test -race -count=1 ./...
 
 .PHONY: test-kubernetes
@@ -69,7 +77,7 @@ bench: build ## measure what a Check costs, beside a server that checks nothing 
 	cd test && $(GO) run ./bench/run -rows '$(BENCH)' $(BENCH_FLAGS)
 
 .PHONY: bench-envoy
-bench-envoy: build ## measure what the filter costs in a real Envoy, beside none, jwt_authn and a server that checks nothing
+bench-envoy: build module ## measure what the filter costs in a real Envoy, beside none, jwt_authn and a server that checks nothing
 	ENVOY=$$(test/tools/envoy.sh) && export ENVOY && cd test && $(GO) run ./bench/gateway -rows '$(BENCH)' $(BENCH_FLAGS)
 
 .PHONY: bench-compare

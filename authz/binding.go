@@ -143,6 +143,9 @@ func (e *evaluation) certificate() (thumbprint string, err error) {
 		}
 		return binding.ThumbprintOfHeader(value)
 	}
+	if thumbprint := e.request.PeerThumbprint; thumbprint != "" {
+		return thumbprint, nil
+	}
 	if e.request.PeerCertificate == "" {
 		return "", errNoCertificate
 	}

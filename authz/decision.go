@@ -24,6 +24,7 @@ type Decision struct {
 	Challenges []string      // of WWW-Authenticate, a field each
 	Nonce      string        // for the client's next DPoP proof, in a DPoP-Nonce response header; empty: none
 	RetryAfter time.Duration // of unavailable
+	Lasts      time.Duration // how long the stream may last; 0: as long as it likes
 	Document   []byte        // body of a metadata document
 	Header     http.Header   // further response headers of a document
 

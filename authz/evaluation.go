@@ -8,6 +8,7 @@ import (
 
 	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/internal/exchange"
+	"github.com/bearergate/bearergate/internal/nowait"
 	"github.com/bearergate/bearergate/internal/walk"
 	"github.com/bearergate/bearergate/validation"
 )
@@ -288,6 +289,9 @@ func (e *evaluation) validate(ctx context.Context) *refusal {
 			return e.request.Route.Issuer, e.issuer
 		})
 	}
+	if e.wouldWait(ctx) {
+		return &refusal{Internal, nowait.Err}
+	}
 	token, err := candidate.Validate(ctx) // it records its own steps
 	if err != nil {
 		return &refusal{reasonOf(err), err}
@@ -297,6 +301,20 @@ func (e *evaluation) validate(ctx context.Context) *refusal {
 	}
 	e.token = token
 	return nil
+}
+
+// wouldWait says that what comes after the token's own validity has to wait, where
+// nobody may: a proof is verified at every request, and an upstream's token asked for.
+// Whether the token is known is not looked at then, and not counted.
+func (e *evaluation) wouldWait(ctx context.Context) bool {
+	if e.scheme != dpopScheme && (e.rule == nil || e.rule.upstream == nil) || !nowait.Of(ctx) {
+		return false
+	}
+	if e.scheme == dpopScheme {
+		return true
+	}
+	exchanger := e.policy.exchangers[e.issuer]
+	return exchanger != nil && !exchanger.Knows(e.rule.upstream, e.bearer)
 }
 
 // reasonOf maps the sentinels of packages validation and binding; anything else is ours.

@@ -18,6 +18,9 @@ type Request struct {
 	// PeerCertificate is the client's, which the gateway has verified: PEM that is
 	// encoded as in a URL. Empty: there was none, or the gateway does not tell.
 	PeerCertificate string
+	// PeerThumbprint is that of the client's certificate (x5t#S256, RFC 8705 §3.1), where
+	// the gateway tells no more of it.
+	PeerThumbprint string
 
 	Route Route
 }

@@ -33,6 +33,7 @@ func (e *evaluation) endWithToken(d *Decision) {
 		return
 	}
 	left := timeLeft(d.Token, e.policy.now())
+	d.Lasts = left
 	d.Set = append(d.Set, HeaderValue{timeoutHeader, strconv.FormatInt(left.Milliseconds(), 10)})
 	e.note("stream_until_expiry", func() string {
 		return "Envoy ends the response " + left.Truncate(time.Millisecond).String() + " after the request"

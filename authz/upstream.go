@@ -18,6 +18,8 @@ type Exchanger interface {
 	// Token returns a token for t, in place of the client's, which expires then; zero:
 	// nobody knows when. Its errors are those of packages exchange and validation.
 	Token(ctx context.Context, t *exchange.Target, token string, expiry time.Time) (exchange.Value, error)
+	// Knows says whether Token would answer at once.
+	Knows(t *exchange.Target, token string) bool
 }
 
 // SetExchangers says who gets the tokens of rules with upstream_token, by the names of

@@ -26,6 +26,8 @@ type refuser struct {
 	asked int
 }
 
+func (*refuser) Knows(*exchange.Target, string) bool { return false }
+
 func (r *refuser) Token(context.Context, *exchange.Target, string, time.Time) (exchange.Value, error) {
 	r.asked++
 	return exchange.Value{}, r.err

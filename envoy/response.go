@@ -57,9 +57,9 @@ func respond(d *authz.Decision, room []byte) ([]byte, error) {
 		}
 		return appendAllow(room, d), nil
 	case authz.Serve:
-		return proto.MarshalOptions{}.MarshalAppend(room, serve(d))
+		return proto.MarshalOptions{}.MarshalAppend(room, answer(d, localDocument(d)))
 	}
-	return proto.MarshalOptions{}.MarshalAppend(room, deny(d))
+	return proto.MarshalOptions{}.MarshalAppend(room, answer(d, localDeny(d)))
 }
 
 // errNoText: Envoy could not read the answer, which failure_mode_allow lets pass (E-06).
@@ -145,28 +145,32 @@ func appendMessage(b []byte, number protowire.Number, content func([]byte) []byt
 	return b
 }
 
-func deny(d *authz.Decision) *authv3.CheckResponse {
-	return answer(d, denyHeaders(d), body(d.Reason))
+func localDeny(d *authz.Decision) Local {
+	return Local{Status: d.Reason.Status(), Header: denyHeaders(d), Body: body(d.Reason)}
 }
 
-// serve answers with a document: to Envoy that is a deny with another status.
-func serve(d *authz.Decision) *authv3.CheckResponse {
-	headers := make([]*corev3.HeaderValueOption, 0, len(d.Header))
+// localDocument answers with a document: to Envoy that is a deny with another status.
+func localDocument(d *authz.Decision) Local {
+	headers := make([]authz.HeaderValue, 0, len(d.Header))
 	for _, name := range slices.Sorted(maps.Keys(d.Header)) {
-		headers = append(headers, overwrite(strings.ToLower(name), d.Header.Get(name)))
+		headers = append(headers, authz.HeaderValue{Name: strings.ToLower(name), Value: d.Header.Get(name)})
 	}
-	return answer(d, headers, string(d.Document))
+	return Local{Status: d.Reason.Status(), Header: headers, Body: string(d.Document)}
 }
 
 // answer is what reaches the client instead of the upstream's response.
-func answer(d *authz.Decision, headers []*corev3.HeaderValueOption, body string) *authv3.CheckResponse {
-	status := d.Reason.Status()
+func answer(d *authz.Decision, local Local) *authv3.CheckResponse {
+	var headers []*corev3.HeaderValueOption
+	for _, h := range local.Header {
+		headers = append(headers, overwrite(h.Name, h.Value))
+	}
+	status := local.Status
 	return &authv3.CheckResponse{
 		Status: &rpcstatus.Status{Code: int32(code(status)), Message: d.Reason.String()}, //nolint:gosec // codes are few
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 			Status:  &typev3.HttpStatus{Code: typev3.StatusCode(status)}, //nolint:gosec // statuses are below 600
 			Headers: headers,
-			Body:    body,
+			Body:    local.Body,
 		}},
 		DynamicMetadata: metadata(d),
 	}
@@ -190,22 +194,22 @@ func code(status int) codes.Code {
 // nonceHeader hands a client the nonce that its next proof has to have (RFC 9449 §8).
 const nonceHeader = "dpop-nonce"
 
-func denyHeaders(d *authz.Decision) []*corev3.HeaderValueOption {
-	all := []*corev3.HeaderValueOption{
-		overwrite("content-type", "application/json"),
-		overwrite("cache-control", "no-store"),
+func denyHeaders(d *authz.Decision) []authz.HeaderValue {
+	all := []authz.HeaderValue{
+		{Name: "content-type", Value: "application/json"},
+		{Name: "cache-control", Value: "no-store"},
 	}
 	// Envoy makes a field of each, and leaves out what is to be appended: of the answer
 	// to a client it overwrites what was there before ours, not ours (P-13, E-12).
 	for _, challenge := range d.Challenges {
-		all = append(all, overwrite("www-authenticate", challenge))
+		all = append(all, authz.HeaderValue{Name: "www-authenticate", Value: challenge})
 	}
 	if d.Nonce != "" {
-		all = append(all, overwrite(nonceHeader, d.Nonce))
+		all = append(all, authz.HeaderValue{Name: nonceHeader, Value: d.Nonce})
 	}
 	if d.RetryAfter > 0 {
 		seconds := int64(math.Ceil(float64(d.RetryAfter) / float64(time.Second)))
-		all = append(all, overwrite("retry-after", strconv.FormatInt(seconds, 10)))
+		all = append(all, authz.HeaderValue{Name: "retry-after", Value: strconv.FormatInt(seconds, 10)})
 	}
 	return all
 }

@@ -114,12 +114,17 @@ func (s *Server) Answer(ctx context.Context, request, room []byte) (response []b
 	if err := c.parse(); err != nil {
 		return nil, err
 	}
-	early := newEarly(ctx, began, &c.request)
+	s.judge(ctx, began, &c.request, &c.decision)
+	return s.answer(&c.decision, room), nil
+}
+
+// judge decides a request that came then, and tells of it.
+func (s *Server) judge(ctx context.Context, began time.Time, r *authz.Request, d *authz.Decision) {
+	early := newEarly(ctx, began, r)
 	defer early.stop()
 	ctx = s.events.Start(early, OperationCheck)
-	s.decide(ctx, c)
-	s.tell(ctx, &c.request, &c.decision, time.Since(began))
-	return s.answer(&c.decision, room), nil
+	s.decide(ctx, r, d)
+	s.tell(ctx, r, d, time.Since(began))
 }
 
 // answer is respond, or what is left when even that fails.
@@ -136,8 +141,7 @@ func (s *Server) answer(d *authz.Decision, room []byte) []byte {
 
 // overloaded answers a Check that was not even read.
 func (s *Server) overloaded(ctx context.Context, err error) []byte {
-	d := denied(authz.Unavailable, fmt.Errorf("too many bytes of Checks are under way: %w", err))
-	s.tell(ctx, &authz.Request{}, &d, 0)
+	d := s.Overloaded(ctx, &authz.Request{}, fmt.Errorf("too many bytes of Checks are under way: %w", err))
 	return s.answer(&d, nil)
 }
 
@@ -150,18 +154,18 @@ func (s *Server) tell(ctx context.Context, r *authz.Request, d *authz.Decision, 
 	s.record(ctx, r, d, took)
 }
 
-func (s *Server) decide(ctx context.Context, c *check) {
+func (s *Server) decide(ctx context.Context, r *authz.Request, d *authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.decision = s.panicked(p)
+			*d = s.panicked(p)
 		}
 	}()
 	policy := s.policy.Load()
 	if policy == nil {
-		c.decision = denied(authz.Unavailable, errors.New("no configuration in use yet"))
+		*d = denied(authz.Unavailable, errors.New("no configuration in use yet"))
 		return
 	}
-	c.decision = (*policy).Decide(ctx, &c.request)
+	*d = (*policy).Decide(ctx, r)
 }
 
 // panicked makes a deny of a panic. What it panicked with may hold a token, and is

@@ -9,6 +9,7 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/bearergate/bearergate/discovery"
+	"github.com/bearergate/bearergate/internal/nowait"
 	"github.com/bearergate/bearergate/internal/strictjws"
 	"github.com/bearergate/bearergate/internal/walk"
 )
@@ -72,6 +73,12 @@ func (v *verifier) inspect(ctx context.Context, jws *strictjws.JWS) (*Token, err
 	}
 	token.JWT = true
 	return token, v.check(w, h, token, claims)
+}
+
+// passes says whether nothing but a key can still speak against a JWT.
+func (v *verifier) passes(ctx context.Context, jws *strictjws.JWS) bool {
+	_, err := v.inspect(ctx, jws)
+	return err == nil
 }
 
 // jwsError makes one of this package's errors of one that says what is wrong with
@@ -158,6 +165,9 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 }
 
 func (k *keySet) verify(ctx context.Context) error {
+	if nowait.Of(ctx) { // it expired, or began to be valid, since it was looked at
+		return nowait.Err
+	}
 	w := walk.From(ctx)
 	v := k.verifier
 	key, err := v.source.Key(ctx, k.jws.Header.KeyID, k.jws.Header.Algorithm)

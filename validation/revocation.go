@@ -72,6 +72,12 @@ func (v *Validator) admit(ctx context.Context, d digest, c Candidate, known *pos
 	return t, nil
 }
 
+// Revoked says whether a token that was good when t was learnt of it is covered by a
+// revocation now. Nobody is told of the question.
+func (v *Validator) Revoked(token string, t *Token) bool {
+	return v.revocations != nil && v.revocations.Generation() != 0 && v.judge(token, t) == revocation.Revoked
+}
+
 // conclude acts on a verdict that was reached at that generation, or later.
 func (v *Validator) conclude(
 	ctx context.Context, d digest, token string, verdict revocation.Verdict, generation uint64,

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/bearergate/bearergate/internal/lru"
+	"github.com/bearergate/bearergate/internal/nowait"
 	"github.com/bearergate/bearergate/internal/strictjws"
 	"github.com/bearergate/bearergate/internal/walk"
 )
@@ -247,6 +248,9 @@ func (v *Validator) decide(ctx context.Context, d digest, c Candidate, known *po
 // introspect answers from what was said against the token of late, or asks.
 func (v *Validator) introspect(ctx context.Context, d digest, token string, known *positive) (*Token, error) {
 	if v.cache == nil {
+		if nowait.Of(ctx) {
+			return nil, nowait.Err
+		}
 		return v.ask(ctx, digest(sha256.Sum256([]byte(token))), token, false)
 	}
 	err := v.cache.negative(d, v.now())
@@ -257,6 +261,9 @@ func (v *Validator) introspect(ctx context.Context, d digest, token string, know
 			return nil, err
 		}
 		return v.orStale(ctx, token, known, err)
+	}
+	if nowait.Of(ctx) {
+		return nil, nowait.Err
 	}
 	if v.cfg.Cache.NegativeTTL > 0 {
 		v.lookedUp(ctx, cacheNegative, miss)
@@ -289,6 +296,9 @@ func (v *Validator) lookedUp(ctx context.Context, cache, result string) {
 
 // verify verifies jws, unless unreadable says why there is none.
 func (v *Validator) verify(ctx context.Context, d digest, jws *strictjws.JWS, unreadable error) (*Token, error) {
+	if unreadable == nil && nowait.Of(ctx) && v.verifier.passes(ctx, jws) {
+		return nil, nowait.Err
+	}
 	if v.cache != nil {
 		v.lookedUp(ctx, cacheJWT, miss)
 	}

@@ -158,6 +158,19 @@ func TestWhatIsShipped(t *testing.T) {
 	}
 }
 
+// TestModule: a chain is guarded by Bearergate as a module of Envoy, and by no other.
+func TestModule(t *testing.T) {
+	for _, tc := range []struct{ old, by, want string }{
+		{"filter_name: bearergate\n                      filter_config:", "filter_name: other\n                      filter_config:", "error BG020"},
+		{"- name: bearergate\n", "- name: bearergate\n                    disabled: true\n", "error BG020"},
+		{"merge_slashes: true", "merge_slashes: false", "info BG010"},
+	} {
+		if got := codesOf(t, nil, chain(t, "module.yaml", tc.old, tc.by)); !slices.Contains(got, tc.want) {
+			t.Errorf("%s: got %v, want %s", tc.by, got, tc.want)
+		}
+	}
+}
+
 // chain returns a shipped chain with changes: old, new, old, new.
 func chain(t *testing.T, name string, changes ...string) string {
 	t.Helper()

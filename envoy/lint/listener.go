@@ -109,6 +109,11 @@ func (l *linter) checkManager(n *node, listener *listenerv3.Listener) error {
 	if err != nil {
 		return err
 	}
+	if len(m.ours) == 0 && hasModule(m) {
+		l.note(m.near("http_filters"), "Bearergate decides in Envoy's own process here: its filter has nothing to ask about")
+		l.checkSpelling(m)
+		return nil
+	}
 	if len(m.ours) == 0 {
 		l.checkUnguarded(m, listener, table, unseen)
 		return nil
@@ -126,6 +131,16 @@ func (l *linter) checkManager(n *node, listener *listenerv3.Listener) error {
 	}
 	l.checkSpelling(m)
 	return nil
+}
+
+const moduleType = "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"
+
+// hasModule says whether Bearergate is a dynamic module of the chain.
+func hasModule(m *manager) bool {
+	return slices.ContainsFunc(m.filters, func(n *node) bool {
+		config := n.get("typed_config")
+		return typeOf(config) == moduleType && isOurs(config.get("filter_name").string()) && !n.get("disabled").isTrue()
+	})
 }
 
 // checkUnguarded tells of a chain without our filter, unless nothing in it reaches

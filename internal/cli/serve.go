@@ -107,6 +107,7 @@ func before(ctx context.Context, signals <-chan os.Signal, do func()) <-chan os.
 type server struct {
 	build   Build
 	started *config.Config // its listen addresses are in use until the end
+	share   float64        // of the cgroup's memory that is ours; 0: all
 
 	logging   logSettings
 	log       *slog.Logger
@@ -216,6 +217,7 @@ func (s *server) logDecisions(cfg *config.Config) error {
 // reason not to serve.
 func (s *server) limitMemory(cfg *config.Config) {
 	limit, from, err := memory.SetLimit(cfg.Server.MemoryLimit, os.LookupEnv)
+	limit = cut(limit, from, s.share)
 	switch {
 	case err != nil:
 		s.log.Warn("the memory limit stays as it was", "error", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/bearergate/bearergate/internal/clientauth"
 	"github.com/bearergate/bearergate/internal/guard"
 	"github.com/bearergate/bearergate/internal/lru"
+	"github.com/bearergate/bearergate/internal/nowait"
 	"github.com/bearergate/bearergate/internal/recovered"
 	"github.com/bearergate/bearergate/internal/safehttp"
 	"github.com/bearergate/bearergate/internal/walk"
@@ -124,11 +125,20 @@ func (e *Exchanger) Token(ctx context.Context, t *Target, token string, expiry t
 		e.lookedUp(ctx, hit)
 		return Value{value}, err
 	}
+	if nowait.Of(ctx) { // it was known a moment ago
+		return Value{}, nowait.Err
+	}
 	if e.cache != nil {
 		e.lookedUp(ctx, miss)
 	}
 	value, err := e.ask(ctx, key, t, token, expiry)
 	return Value{value}, err
+}
+
+// Knows says whether [Exchanger.Token] would answer without asking.
+func (e *Exchanger) Knows(t *Target, token string) bool {
+	value, err := e.known(e.keyOf(t, token))
+	return value != "" || err != nil
 }
 
 // known returns what was answered of late.

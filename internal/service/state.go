@@ -56,3 +56,21 @@ func (s *Service) InUse() (*config.Config, time.Time) {
 	defer s.mu.Unlock()
 	return s.inUse, s.since
 }
+
+// Revocations returns a number that changes when something is revoked.
+func (s *Service) Revocations() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fleet == nil {
+		return 0
+	}
+	return s.fleet.set.Generation()
+}
+
+// Revoked says whether a token of an issuer, of which t was learnt, is revoked by now.
+func (s *Service) Revoked(issuer, token string, t *validation.Token) bool {
+	s.mu.Lock()
+	u := s.unitOf(issuer)
+	s.mu.Unlock()
+	return u != nil && u.issuer.Revoked(token, t)
+}

@@ -50,6 +50,28 @@ func Gateway(t testing.TB, bearergate, upstream string, changes ...string) *Envo
 // StartEnvoy starts Envoy with a bootstrap of envoy/config.
 func StartEnvoy(t testing.TB, name string, a chains.Addresses, changes ...string) *Envoy {
 	t.Helper()
+	if configFile, ok := services.Load(a.Bearergate); ok && Module() {
+		return StartInside(t, name, a, configFile.(string), "", nil, changes...)
+	}
+	return StartBootstrap(t, changed(t, name, a, changes), a, nil)
+}
+
+// StartInside is [StartEnvoy] with the module in place of the ext_authz filter, built
+// with these flags, and with its pages at admin, if that is an address.
+func StartInside(
+	t testing.TB, name string, a chains.Addresses, configFile, admin string, flags []string, changes ...string,
+) *Envoy {
+	t.Helper()
+	bootstrap, err := Inside(changed(t, name, a, changes), configFile, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartBootstrap(t, bootstrap, a, ModuleEnvironment(Library(t, flags...)))
+}
+
+// changed is a bootstrap of envoy/config with changes.
+func changed(t testing.TB, name string, a chains.Addresses, changes []string) string {
+	t.Helper()
 	bootstrap, err := chains.Bootstrap(name, a)
 	if err != nil {
 		t.Fatal(err)
@@ -60,12 +82,18 @@ func StartEnvoy(t testing.TB, name string, a chains.Addresses, changes ...string
 		}
 		bootstrap = strings.ReplaceAll(bootstrap, changes[i], changes[i+1])
 	}
+	return bootstrap
+}
+
+// StartBootstrap starts Envoy with a bootstrap that listens at these addresses.
+func StartBootstrap(t testing.TB, bootstrap string, a chains.Addresses, env []string) *Envoy {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "envoy.yaml")
 	if err := os.WriteFile(file, []byte(bootstrap), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	e := &Envoy{URL: "http://" + a.Listener, Admin: "http://" + a.Admin}
-	e.Process = Run(t, nil, EnvoyBinary(t),
+	e.Process = Run(t, env, EnvoyBinary(t),
 		"-c", file, "--log-level", "warn", "--disable-hot-restart", "--concurrency", "2")
 	e.Wait(t, e.Admin+"/ready", http.StatusOK)
 	return e

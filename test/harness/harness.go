@@ -174,6 +174,7 @@ func ServeRelease(t testing.TB, limit int, config string) *Service {
 func serve(t testing.TB, binary string, env []string, grpcAddress, admin, config string) *Service {
 	t.Helper()
 	s := &Service{GRPC: grpcAddress, Admin: admin, ConfigFile: filepath.Join(t.TempDir(), "bearergate.yaml")}
+	services.Store(grpcAddress, s.ConfigFile)
 	s.Write(t, config)
 	s.Process = Run(t, env, binary, "serve", "--config", s.ConfigFile)
 	s.Wait(t, "http://"+s.Admin+"/livez", http.StatusOK)

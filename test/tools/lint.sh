@@ -18,7 +18,7 @@ if ! cmp -s test/tools/lint/go.sum "$cache/go.sum"; then
 fi
 
 export GOLANGCI_LINT_CACHE="$cache/cache"
-for module in . test test/compose test/kubernetes test/cluster; do
+for module in . envoy/module test test/compose test/kubernetes test/cluster; do
   echo "golangci-lint $module"
   (cd "$module" && "$cache/golangci-lint" run) || status=1
 done

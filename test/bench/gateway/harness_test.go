@@ -17,7 +17,7 @@ func TestHarness(t *testing.T) {
 	dir := t.TempDir()
 	binary, noop, bench := build(t, dir, "../../.."), build(t, dir, "../noop"), build(t, dir, ".")
 	output, err := exec.CommandContext(t.Context(), bench, "-envoy", harness.EnvoyBinary(t), "-binary", binary,
-		"-noop", noop, "-repetitions", "1", "-seconds", "0.1", "-tokens", "100", "-out", dir).CombinedOutput()
+		"-noop", noop, "-library", harness.Library(t), "-repetitions", "1", "-seconds", "0.1", "-tokens", "100", "-out", dir).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, output)
 	}

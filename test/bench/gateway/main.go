@@ -41,6 +41,7 @@ type options struct {
 	envoy       string
 	binary      string
 	noop        string
+	library     string
 	out         string
 }
 
@@ -56,6 +57,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.tokens, "tokens", 1000, "how many warm JWTs take turns")
 	flags.StringVar(&o.envoy, "envoy", os.Getenv("ENVOY"), "the binary of Envoy")
 	flags.StringVar(&o.binary, "binary", "../bin/bearergate", "the binary of Bearergate")
+	flags.StringVar(&o.library, "library", "../bin", "the folder of libbearergate.so")
 	flags.StringVar(&o.noop, "noop", "", "the server that checks nothing; empty: it is built")
 	flags.StringVar(&o.out, "out", "../.cache/bench", "folder for the JSON")
 	if err := flags.Parse(args); err != nil {

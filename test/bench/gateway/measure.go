@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -69,10 +70,13 @@ func (b *bench) startServer(ctx context.Context, r row, address string) (*proces
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(b.dir, "bearergate.yaml")
+	file := b.configFile()
 	config := b.issuer.Config(address, admin, "") + "cache: {ttl: 1h}\n" + r.settings
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		return nil, err
+	}
+	if r.asks == askInside {
+		return nil, nil
 	}
 	server, err := process.Start(b.dir, b.binary, nil, "serve", "--config", file)
 	if err != nil {
@@ -86,16 +90,27 @@ func (b *bench) startEnvoy(ctx context.Context, r row, a chains.Addresses) (*pro
 	if err != nil {
 		return nil, err
 	}
+	content = bytes.ReplaceAll(content, []byte(inFile), []byte(b.configFile()))
 	file := filepath.Join(b.dir, "envoy.yaml")
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		return nil, err
 	}
-	envoy, err := process.Start(b.dir, b.envoy, nil, "-c", file,
+	envoy, err := process.Start(b.dir, b.envoy, b.environment(r), "-c", file,
 		"--log-level", "warn", "--disable-hot-restart", "--concurrency", "1")
 	if err != nil {
 		return nil, err
 	}
 	return ready(envoy, envoy.Get(ctx, "http://"+a.Admin+"/ready"))
+}
+
+func (b *bench) configFile() string { return filepath.Join(b.dir, "bearergate.yaml") }
+
+// environment is what an Envoy needs that loads the module.
+func (b *bench) environment(r row) []string {
+	if r.asks != askInside {
+		return nil
+	}
+	return []string{"GODEBUG=cgocheck=0", "ENVOY_DYNAMIC_MODULES_SEARCH_PATH=" + b.library}
 }
 
 // ready stops what did not get so.

@@ -15,6 +15,7 @@ const (
 	askNobody     = ""
 	askNoop       = "no-op"
 	askBearergate = "bearergate"
+	askInside     = "module" // Envoy itself is it
 )
 
 // The rows that others are compared with.
@@ -42,6 +43,7 @@ func rows() []row {
 		{name: yardstick, title: "no-op, the least configuration", asks: askNoop, filter: plain},
 		{name: "jwt-authn", title: "jwt_authn, local JWKS", filter: jwtAuthn(0)},
 		{name: "jwt-authn-cache", title: "jwt_authn with jwt_cache_config", filter: jwtAuthn(10_000)},
+		{name: "module", title: "Bearergate in Envoy's process", asks: askInside, filter: module},
 		{name: "bearergate", title: "Bearergate, as shipped", asks: askBearergate, filter: without()},
 		{
 			name: "bearergate-all-headers", title: "Bearergate, all headers", asks: askBearergate,
@@ -116,6 +118,22 @@ func without(settings ...string) func(filter, *mint.Issuer) (filter, error) {
 		}
 		return shipped, nil
 	}
+}
+
+// inFile stands for Bearergate's configuration file.
+const inFile = "$CONFIG"
+
+// module is Bearergate as a dynamic module of Envoy.
+func module(filter, *mint.Issuer) (filter, error) {
+	return filter{
+		"name": "bearergate",
+		"typed_config": map[string]any{
+			"@type":                 "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+			"dynamic_module_config": map[string]any{"name": "bearergate", "do_not_close": true},
+			"filter_name":           "bearergate",
+			"filter_config":         map[string]any{"@type": "type.googleapis.com/google.protobuf.StringValue", "value": inFile},
+		},
+	}, nil
 }
 
 func noFilter(filter, *mint.Issuer) (filter, error) { return nil, nil }
