@@ -198,7 +198,7 @@ func filtered(t *testing.T, c chain) {
 	}
 	rules := f.GetDecoderHeaderMutationRules()
 	changes := regexp.MustCompile(rules.GetAllowExpression().GetRegex())
-	if !f.GetEncodeRawHeaders() || !f.GetValidateMutations() || len(f.GetAllowedHeaders().GetPatterns()) != 5 ||
+	if !f.GetEncodeRawHeaders() || !f.GetValidateMutations() || len(f.GetAllowedHeaders().GetPatterns()) != 6 ||
 		!rules.GetDisallowAll().GetValue() || !rules.GetDisallowIsError().GetValue() ||
 		!changes.MatchString("x-user") || !changes.MatchString("x-envoy-upstream-rq-timeout-ms") ||
 		changes.MatchString("host") || f.GetFilterEnabledMetadata() != nil {
