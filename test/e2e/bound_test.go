@@ -18,6 +18,7 @@ import (
 // TestDPoPThroughEnvoy: what a client sends and gets, by a real Envoy and the shipped
 // chain, which strips the port that htu has.
 func TestDPoPThroughEnvoy(t *testing.T) {
+	harness.OnlyExtAuthz(t, "the counters asked are the binary's, and a module has its own")
 	s, client := &stage{issuer: harness.Issuer(t), upstream: harness.Echo(t)}, devissuer.NewProver()
 	listener := harness.Free(t)
 	s.service = harness.Serve(t, harness.Config(s.issuer.URL())+

@@ -76,6 +76,7 @@ func (s *stage) allowsAndRefuses(t *testing.T) {
 }
 
 func TestMinimalChain(t *testing.T) {
+	harness.OnlyExtAuthz(t, "with the binary gone a module goes on")
 	s := &stage{issuer: harness.Issuer(t), upstream: harness.Echo(t)}
 	s.service = harness.Serve(t, harness.Config(s.issuer.URL())).Ready(t)
 	a := chains.Addresses{
@@ -102,6 +103,7 @@ func TestUnixSocketChain(t *testing.T) {
 }
 
 func TestMutualTLSChain(t *testing.T) {
+	harness.OnlyExtAuthz(t, "with the binary gone a module goes on")
 	ca := newAuthority(t)
 	gate, envoy := t.TempDir(), t.TempDir()
 	for dir, name := range map[string]string{gate: "bearergate", envoy: "spiffe://example.com/envoy"} {

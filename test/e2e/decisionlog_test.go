@@ -45,6 +45,7 @@ func join(t *testing.T, access, decisions string) []joined {
 // TestDecisionLogJoinsTheAccessLog: what the shipped chain writes of a request, and why
 // it was decided so, have one ID; and a file that is moved away loses no line.
 func TestDecisionLogJoinsTheAccessLog(t *testing.T) {
+	harness.OnlyExtAuthz(t, "the SIGHUP that opens the log anew goes to the binary, and is Envoy's in a module")
 	path := filepath.Join(t.TempDir(), "decisions.log")
 	s := &stage{issuer: harness.Issuer(t), upstream: harness.Echo(t)}
 	s.service = harness.Serve(t, harness.Config(s.issuer.URL())+rules+

@@ -329,6 +329,7 @@ func TestDPoPOff(t *testing.T) { // P-02
 
 // Of many requests with one proof at the same time exactly one passes (P-10).
 func TestDPoPReplayAtOnce(t *testing.T) {
+	harness.OnlyExtAuthz(t, "the counters asked are the binary's, and a module has its own")
 	s := newDPoPStage(t, "dpop: {origins: [$ORIGIN]}\n")
 	token := s.bound(nil)
 	proof := s.proof("/x", token)

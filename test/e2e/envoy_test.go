@@ -245,6 +245,7 @@ func TestSlowAuthorizationServer(t *testing.T) { // E-08
 }
 
 func TestBearergateDown(t *testing.T) { // E-06, A-12
+	harness.OnlyExtAuthz(t, "with the binary gone a module goes on")
 	s := newStage(t)
 	s.service.Kill()
 	for range 10 {

@@ -59,6 +59,7 @@ func TestHostsMeanTheSameToEnvoyAndBearergate(t *testing.T) {
 // TestMCPHost has the chain answer for the resource's host alone: elsewhere no
 // entry of `resources` holds, and the issuer's own audience would do (M-11).
 func TestMCPHost(t *testing.T) {
+	harness.OnlyExtAuthz(t, "a module decides first what no route takes")
 	s := newMCPStage(t)
 	token := "Authorization: Bearer " + s.issuer.JWT(claims{"aud": s.resource, "scope": "mcp:read mcp:write"})
 	asked := s.service.Metric(t, `bearergate_checks_total{decision="allow",reason="allowed"}`)

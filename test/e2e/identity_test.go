@@ -32,6 +32,7 @@ func newEmailStage(t *testing.T, chain string, changes ...string) *stage {
 // the chain: Envoy must not pass over our change and let the client's value
 // through.
 func TestHeaderThatTheChainDoesNotKnow(t *testing.T) {
+	harness.OnlyExtAuthz(t, "modules are held to no decoder_header_mutation_rules")
 	forged := func(authorization string) http.Header {
 		h := http.Header{"X-Auth-Email": {"root@example.com"}}
 		if authorization != "" {

@@ -118,6 +118,7 @@ func (s *mcpStage) handler(t *testing.T, filter func([]string) []string) auth.OA
 }
 
 func TestMCPClientFindsItsWay(t *testing.T) { // RFC 9728, M-10…M-15
+	harness.OnlyExtAuthz(t, "the counters asked are the binary's, and a module has its own")
 	s := newMCPStage(t)
 	client := mcp.NewClient(&mcp.Implementation{Name: "client", Version: "1"}, nil)
 	session, err := client.Connect(t.Context(), &mcp.StreamableClientTransport{
@@ -226,6 +227,7 @@ func TestMCPScopesPerTool(t *testing.T) { // M-15
 }
 
 func TestMCPMetadataDocument(t *testing.T) { // M-01…M-04
+	harness.OnlyExtAuthz(t, "a module decides first what no route takes")
 	s := newMCPStage(t)
 	const path = "/.well-known/oauth-protected-resource/mcp"
 	resp, body := s.get(t, path, http.Header{"Origin": {"https://browser.example"}})

@@ -386,6 +386,7 @@ func TestNobodyIsLeft(t *testing.T) {
 
 // TestPartition cuts one of three replicas off the store, and says what passes where.
 func TestPartition(t *testing.T) {
+	harness.OnlyExtAuthz(t, "what the binary beside it is told, a module that is cut off does not hear")
 	s := newRevocationStage(t, harness.FleetOptions{Replicas: 3}, sharedConfig)
 	alone := s.fleet.Replicas[2]
 	alone.Link.Cut()

@@ -94,6 +94,7 @@ func TestSixRoutes(t *testing.T) { // docs/contract.md §3
 // TestUnaskedRouteRefusesAmbiguousPaths has the chain alone keep what /legacy
 // leads to apart from everything else: Bearergate is not asked there.
 func TestUnaskedRouteRefusesAmbiguousPaths(t *testing.T) {
+	harness.OnlyExtAuthz(t, "with the binary gone a module goes on")
 	const escaped = "path_with_escaped_slashes_action: "
 	for name, changes := range map[string][]string{
 		"chain as shipped":     nil,

@@ -282,6 +282,7 @@ func TestStreamsEndWithTheirToken(t *testing.T) { // docs/contract.md §13, M-17
 // TestExpectedTimeoutOfAnInternalClient: what a router that goes by another header
 // makes of ours.
 func TestExpectedTimeoutOfAnInternalClient(t *testing.T) {
+	harness.OnlyExtAuthz(t, "a module ends what ext_authz cannot")
 	s := newStreamStage(t, append(internalClients, expectedCounts...)...)
 	exp := time.Unix(time.Now().Unix()+3, 0)
 	ctx, cancel := context.WithDeadline(t.Context(), exp.Add(2*time.Second))
@@ -344,6 +345,7 @@ func TestNothingBegunIsA504(t *testing.T) {
 
 // TestChainThatDoesNotLetUs: no stream without its end.
 func TestChainThatDoesNotLetUs(t *testing.T) { // BG021
+	harness.OnlyExtAuthz(t, "modules are held to no decoder_header_mutation_rules")
 	s := newStreamStage(t, "x-envoy-upstream-rq-timeout-ms|", "")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
@@ -356,6 +358,7 @@ func TestChainThatDoesNotLetUs(t *testing.T) { // BG021
 
 // TestUnfinishedRequestIsNotEnded: Envoy counts from the end of the request.
 func TestUnfinishedRequestIsNotEnded(t *testing.T) {
+	harness.OnlyExtAuthz(t, "a module ends what ext_authz cannot")
 	s := newStreamStage(t)
 	exp := time.Unix(time.Now().Unix()+2, 0)
 	body, more := io.Pipe()
@@ -389,6 +392,7 @@ func TestUnfinishedRequestIsNotEnded(t *testing.T) {
 
 // TestWebSocketsOutliveTheirToken until max_stream_duration, which the chain has.
 func TestWebSocketsOutliveTheirToken(t *testing.T) {
+	harness.OnlyExtAuthz(t, "a module ends what ext_authz cannot")
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		conn, buffer, err := http.NewResponseController(w).Hijack()
 		if err != nil {

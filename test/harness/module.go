@@ -19,6 +19,15 @@ func door() string { return os.Getenv("DOOR") }
 // Module says whether Envoys decide in their own process.
 func Module() bool { return door() == "module" }
 
+// OnlyExtAuthz skips a test of what ext_authz alone does, where Envoys decide in their own
+// process; docs/module.md says what differs.
+func OnlyExtAuthz(t testing.TB, reason string) {
+	t.Helper()
+	if Module() {
+		t.Skip("over gRPC only: " + reason)
+	}
+}
+
 var libraries sync.Map // by flags: func() (string, error)
 
 // Library builds the module, with these flags of go build, and returns its folder.
