@@ -95,8 +95,8 @@ func TestImageIsSmall(t *testing.T) {
 	}
 	unpacked := inspect(t, "bearergate").Size
 	t.Logf("%.1f MB to fetch, %.1f MB on disk", float64(size)/megabyte, float64(unpacked)/megabyte)
-	if unpacked >= 40*megabyte {
-		t.Errorf("size on disk: got %d bytes, want less than 40 MB", unpacked)
+	if unpacked >= 50*megabyte { // the client of the shared store is ten of them
+		t.Errorf("size on disk: got %d bytes, want less than 50 MB", unpacked)
 	}
 }
 
