@@ -110,7 +110,7 @@ func (f *Factory) engine(cfg config) (*engine, error) {
 	inside.Settle(settleTime)
 	e := &engine{
 		inside: inside, checks: inside.Checks(), admin: cfg.admin, room: room{most: maxWaitingBytes},
-		streams: streams{open: map[*filter]watched{}},
+		streams: streams{open: map[*filter]watched{}, fresh: map[*filter]struct{}{}},
 	}
 	go e.watch()
 	f.engines[path] = e

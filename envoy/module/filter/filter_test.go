@@ -427,6 +427,37 @@ func TestStreamsEndWhenTheirTokenIsRevoked(t *testing.T) {
 	}
 }
 
+// TestStreamsThatBeginAsTheirTokenIsRevoked: between the decision and the stream there may
+// be a revocation, which was looked at before the stream was there.
+func TestStreamsThatBeginAsTheirTokenIsRevoked(t *testing.T) {
+	as := newIssuer(t)
+	made := factoryFor(t, as, rules+"revocation: {}\n")
+	e := made.(*filters).engine
+	s := &stream{t: t, headers: get("/short", bearer(as.JWT(claims{"aud": "api", "sub": "alice"})))}
+	f := made.Create(s)
+	if f.OnRequestHeaders(&s.headers, true) != shared.HeadersStatusStopAllAndWatermark {
+		t.Fatal("decided at once")
+	}
+	for decided := false; !decided; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		decided = len(s.tasks) > 0
+		s.mu.Unlock()
+	}
+	if err := e.inside.Revoke(t.Context(), revocation.Revocation{
+		Issuer: as.URL(), Kind: revocation.KindSub, Value: "alice", Source: revocation.SourceAdmin,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * lookEvery)
+	if !s.work(time.Second) || s.continued != 1 {
+		t.Fatalf("continued %d times", s.continued)
+	}
+	if !s.work(5*time.Second) || s.status != 401 {
+		t.Errorf("got %d, want the stream to end", s.status)
+	}
+	s.end(f)
+}
+
 // TestColdDecisionsAreInTime: what takes longer than the filter waits is unavailable.
 func TestColdDecisionsAreInTime(t *testing.T) {
 	as := newIssuer(t)

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,9 @@ const lookEvery = 500 * time.Millisecond
 type streams struct {
 	mu   sync.Mutex
 	open map[*filter]watched
+	// fresh are those of open that were never looked at: what they were decided by may have
+	// been out of date when they came.
+	fresh map[*filter]struct{}
 }
 
 // watched is what a revocation is held to.
@@ -29,29 +33,36 @@ func (s *streams) add(f *filter, d *authz.Decision, credential string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open[f] = watched{d.Issuer, credential, d.Token, f.later}
+	s.fresh[f] = struct{}{}
 }
 
 func (s *streams) remove(f *filter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, f)
+	delete(s.fresh, f)
 }
 
-// revoked returns those whose token is revoked by now.
-func (s *streams) revoked(is func(issuer, token string, t *validation.Token) bool) map[*filter]watched {
+// look returns those that are to be looked at: all, or those that never were.
+func (s *streams) look(all bool) map[*filter]watched {
 	s.mu.Lock()
-	all := make(map[*filter]watched, len(s.open))
-	for f, w := range s.open {
-		all[f] = w
+	defer s.mu.Unlock()
+	fresh := s.fresh
+	s.fresh = map[*filter]struct{}{}
+	if all {
+		return maps.Clone(s.open)
 	}
-	s.mu.Unlock()
-	for f, w := range all {
-		_, token, _ := strings.Cut(strings.Trim(w.credential, " \t"), " ")
-		if !is(w.issuer, strings.Trim(token, " "), w.token) {
-			delete(all, f)
-		}
+	some := make(map[*filter]watched, len(fresh))
+	for f := range fresh {
+		some[f] = s.open[f]
 	}
-	return all
+	return some
+}
+
+// revokedBy says whether the token is revoked by now.
+func (w *watched) revokedBy(is func(issuer, token string, t *validation.Token) bool) bool {
+	_, token, _ := strings.Cut(strings.Trim(w.credential, " \t"), " ")
+	return is(w.issuer, strings.Trim(token, " "), w.token)
 }
 
 // watch ends streams whose token is revoked, for as long as the process lives.
@@ -59,12 +70,11 @@ func (e *engine) watch() {
 	var seen uint64
 	for range time.Tick(lookEvery) {
 		generation := e.inside.Revocations()
-		if generation == seen {
-			continue
+		for f, w := range e.streams.look(generation != seen) {
+			if w.revokedBy(e.inside.Revoked) {
+				w.later.schedule(func() { f.endAs(authz.Revoked) })
+			}
 		}
 		seen = generation
-		for f, w := range e.streams.revoked(e.inside.Revoked) {
-			w.later.schedule(func() { f.endAs(authz.Revoked) })
-		}
 	}
 }
