@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -509,6 +510,41 @@ func TestManyStreamsEndAtAnyTime(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Errorf("%d bytes are held for nobody", waitingBytes.Load())
+}
+
+// TestRoomIsForWhatWaitingTakes: a small request that waits takes mostly its goroutine, and
+// that is Envoy's memory.
+func TestRoomIsForWhatWaitingTakes(t *testing.T) {
+	as := newIssuer(t)
+	made := factoryFor(t, as, "")
+	e := made.(*filters).engine
+	as.Behave(devissuer.PathJWKS, devissuer.Behaviour{Delay: 3 * time.Second})
+	as.Rotate(1)
+	token := bearer(as.JWT(claims{"aud": "api"})) // by a key that has to be fetched
+	taken := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc + m.StackInuse)
+	}
+	const many = 2000
+	all := make([]shared.HttpFilter, many)
+	before := taken()
+	for n := range all {
+		s := &stream{t: t, headers: get("/x", token)}
+		all[n] = made.Create(s)
+		if all[n].OnRequestHeaders(&s.headers, true) != shared.HeadersStatusStopAllAndWatermark {
+			t.Fatal("decided at once")
+		}
+	}
+	time.Sleep(300 * time.Millisecond)
+	got, counted := taken()-before, e.room.taken.Load()
+	if got > 2*counted { // the race detector takes more
+		t.Errorf("%d requests take %d bytes, and count for %d", many, got, counted)
+	}
+	for _, f := range all {
+		f.OnStreamComplete()
+	}
 }
 
 // TestNoRoomToWait: more than the bound are turned away, and told to come again.

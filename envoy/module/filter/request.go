@@ -110,7 +110,7 @@ func (r *request) header(name string) (string, bool) {
 // keep copies the headers, for a decision that outlasts the call that showed them, and
 // returns how many bytes they take.
 func (r *request) keep() (bytes int64) {
-	const overhead = 256 // of a request and its goroutine's needs, roughly
+	const overhead = 24 << 10 // of the goroutine, its stack first, and what it reads of the token
 	kept := make(fields, len(r.fields))
 	for i, f := range r.fields {
 		kept[i] = [2]string{strings.Clone(f[0]), strings.Clone(f[1])}
