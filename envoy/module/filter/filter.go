@@ -61,14 +61,13 @@ func (f *filter) OnRequestHeaders(headers shared.HeaderMap, _ bool) (status shar
 
 // wait has the request decided elsewhere.
 func (f *filter) wait(headers shared.HeaderMap, r *request) shared.HeadersStatus {
-	bytes := r.keep()
+	bytes, l := r.keep(), f.inLater() // which may panic, and nothing is held for it yet
 	if !f.engine.room.enter(bytes) {
 		d := f.engine.checks.Overloaded(context.Background(), &r.Request, errNoRoom)
 		f.apply(headers, headers.GetAll(), r, &d)
 		return shared.HeadersStatusStop
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
-	l := f.inLater()
 	l.cancel = cancel
 	f.state = waiting
 	go func() {

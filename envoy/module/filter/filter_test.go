@@ -360,6 +360,13 @@ func TestPanicsDeny(t *testing.T) {
 		t.Errorf("without headers: got %d", s.status)
 	}
 	s.end(f)
+	waiting := &made.(*filters).engine.room.taken
+	for end := time.Now().Add(5 * time.Second); waiting.Load() != 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if n := waiting.Load(); n != 0 {
+		t.Errorf("%d bytes are held for nobody", n)
+	}
 }
 
 // TestStreamsEndWithTheirToken, once, and not when they have ended before.
