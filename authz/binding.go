@@ -10,6 +10,7 @@ import (
 
 	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/headername"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -277,7 +278,7 @@ func (c Config) boundHeaders(forwardToken bool) []string {
 		all = append(all, dpopHeader)
 	}
 	if c.MTLS != nil && c.MTLS.Header() != "" {
-		all = append(all, spellings(c.MTLS.Header())...)
+		all = append(all, headername.Spellings(c.MTLS.Header())...)
 	}
 	return all
 }
@@ -304,14 +305,11 @@ func (c Config) checkSections() error {
 		return errors.Join(errs...)
 	}
 	errs = append(errs, field.Under("mtls", c.MTLS.Validate()))
-	const at = "mtls.client_certificate_header"
-	name := dashed(c.MTLS.ClientCertificateHeader)
-	if strings.Count(name, "-") > maxSeparators {
-		errs = append(errs, field.Errorf(at, "want at most %d dashes and underscores together", maxSeparators))
-	}
+	name := headername.Dashed(c.MTLS.ClientCertificateHeader)
 	for other := range c.Headers {
-		if dashed(other) == name {
-			errs = append(errs, field.Errorf(at, "is headers.%s too: it comes from in front, and never goes upstream", other))
+		if headername.Dashed(other) == name {
+			errs = append(errs, field.Errorf("mtls.client_certificate_header",
+				"is headers.%s too: it comes from in front, and never goes upstream", other))
 		}
 	}
 	return errors.Join(errs...)
@@ -328,9 +326,6 @@ func (c Config) checkBinding(tokenBinding string) error {
 	}
 	return nil
 }
-
-// dashed is the one spelling by which header names are compared.
-func dashed(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
 
 // bindingStrength orders what token_binding asks for.
 func (r *rule) bindingStrength() int {

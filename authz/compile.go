@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/headername"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -106,16 +107,16 @@ func (c Config) checkHeaders() error {
 	sort.Strings(names)
 	for _, name := range names {
 		at := "headers." + name
-		if err := checkHeaderName(name); err != nil {
+		if err := headername.Check(name); err != nil {
 			errs = append(errs, field.Errorf(at, "%w", err))
 		}
 		if c.Headers[name] == "" {
 			errs = append(errs, field.Errorf(at, "names no claim"))
 		}
-		if other, ok := seen[dashed(name)]; ok {
+		if other, ok := seen[headername.Dashed(name)]; ok {
 			errs = append(errs, field.Errorf(at, "is another spelling of %s: upstreams may take them for one", other))
 		}
-		seen[dashed(name)] = name
+		seen[headername.Dashed(name)] = name
 	}
 	return errors.Join(errs...)
 }

@@ -2,18 +2,14 @@ package authz
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sort"
 	"strings"
 
+	"github.com/bearergate/bearergate/internal/headername"
 	"github.com/bearergate/bearergate/validation"
 )
-
-// maxSeparators bounds the dashes and underscores of a managed name: each one
-// doubles the spellings that have to be removed.
-const maxSeparators = 5
 
 // managed is one header to the upstream.
 type managed struct {
@@ -42,7 +38,7 @@ func newInjector(headers map[string]string, upstream []string, forwardToken bool
 		name = strings.ToLower(name)
 		in.headers = append(in.headers, managed{name: name, claim: claim})
 		in.others = in.others || !slices.Contains([]string{"sub", "client_id", "scope", "iss"}, claim)
-		for _, spelling := range spellings(name) {
+		for _, spelling := range headername.Spellings(name) {
 			if spelling != name {
 				in.always = append(in.always, spelling)
 			}
@@ -50,7 +46,7 @@ func newInjector(headers map[string]string, upstream []string, forwardToken bool
 	}
 	sort.Slice(in.headers, func(i, j int) bool { return in.headers[i].name < in.headers[j].name })
 	for _, name := range upstream {
-		in.always = append(in.always, spellings(name)...)
+		in.always = append(in.always, headername.Spellings(name)...)
 	}
 	if !forwardToken {
 		in.always = append(in.always, "authorization")
@@ -67,32 +63,6 @@ func newInjector(headers map[string]string, upstream []string, forwardToken bool
 	}
 	in.all = slices.Clip(in.all)
 	return in
-}
-
-// spellings returns name with every mixture of dashes and underscores: Envoy
-// may hide those with underscores from us, and upstreams may take them for the
-// name itself (E-04, A-10). A name that is refused for having too many has its own only.
-func spellings(name string) []string {
-	if strings.Count(dashed(name), "-") > maxSeparators {
-		return []string{name}
-	}
-	all := []string{""}
-	for i := range len(name) {
-		c := name[i]
-		if c != '-' && c != '_' {
-			for j := range all {
-				all[j] += string(c)
-			}
-			continue
-		}
-		for _, s := range all[:len(all):len(all)] {
-			all = append(all, s+"_")
-		}
-		for j := range len(all) / 2 {
-			all[j] += "-"
-		}
-	}
-	return all
 }
 
 // changes returns the headers to set and to remove for t, with the header of the
@@ -216,35 +186,4 @@ func isClean(s string, spaces bool) bool {
 		}
 	}
 	return s == "" || s[0] != ' ' && s[len(s)-1] != ' '
-}
-
-// checkHeaderName refuses what would break or re-route a request.
-func checkHeaderName(name string) error {
-	dashed := strings.ReplaceAll(strings.ToLower(name), "_", "-")
-	for i := range len(dashed) {
-		if c := dashed[i]; !isAlphanumeric(c) && c != '-' {
-			return errors.New("want letters, digits, dashes and underscores only")
-		}
-	}
-	if strings.Count(dashed, "-") > maxSeparators {
-		return fmt.Errorf("want at most %d dashes and underscores together", maxSeparators)
-	}
-	for _, prefix := range []string{"x-envoy-", "proxy-", "sec-", "access-control-", "content-", "if-", "accept"} {
-		if strings.HasPrefix(dashed, prefix) {
-			return fmt.Errorf("names that begin with %s are not allowed", prefix)
-		}
-	}
-	switch dashed {
-	case "":
-		return errors.New("is empty")
-	case "host", "authorization", "connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "via",
-		"expect", "range", "cookie", "set-cookie", "forwarded", "date", "age", "cache-control", "pragma", "origin", "referer",
-		"location", "http2-settings", "x-request-id", "x-real-ip", "x-original-url", "x-original-method", "x-rewrite-url",
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-prefix",
-		"x-forwarded-path", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-scheme", "x-forwarded-server",
-		"x-forwarded-ssl", "x-forwarded-client-cert", "x-http-method-override", "x-method-override", "x-http-method",
-		"traceparent", "tracestate", "www-authenticate", "dpop", "user-agent", "alt-svc", "grpc-timeout":
-		return errors.New("is a header that would break or re-route the request")
-	}
-	return nil
 }

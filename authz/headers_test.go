@@ -10,17 +10,6 @@ import (
 	"github.com/bearergate/bearergate/validation"
 )
 
-func TestSpellings(t *testing.T) { // E-04, A-10
-	got := spellings("x-a_b")
-	slices.Sort(got)
-	if diff := cmp.Diff([]string{"x-a-b", "x-a_b", "x_a-b", "x_a_b"}, got); diff != "" {
-		t.Error(diff)
-	}
-	if got := len(spellings("a-b-c-d-e-f")); got != 32 {
-		t.Errorf("got %d spellings, want 32", got)
-	}
-}
-
 func TestHeaderValues(t *testing.T) { // docs/contract.md §5, E-09, A-18
 	claims := map[string]any{
 		"text": "a b", "inject": "a\r\nx-admin: 1", "percent": "100%", "umlaut": "ä", "edge": " a ", "number": json.Number("1.50"),
@@ -72,23 +61,5 @@ func TestChangesDoNotShare(t *testing.T) {
 	_, second := in.changes(&validation.Token{Claims: claimsOf(map[string]any{"a": "1"})}, HeaderValue{})
 	if !slices.Contains(first, "x-a") || slices.Contains(first, "x-b") || !slices.Contains(second, "x-b") {
 		t.Errorf("got %v and %v", first, second)
-	}
-}
-
-func TestHeaderNames(t *testing.T) { // docs/contract.md §2
-	for _, name := range []string{
-		"x-auth-sub", "X-User", "x_user", "x-forwarded-user", "x-forwarded-email", "tenant", "a-b-c-d-e-f",
-	} {
-		if err := checkHeaderName(name); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, name := range []string{
-		"", ":path", "Host", "authorization", "Content-Length", "content-type", "connection", "Transfer-Encoding", "x-envoy-original-path", "X_Envoy_Y",
-		"x-forwarded-for", "x_forwarded_host", "cookie", "te", "upgrade", "x y", "x\n", "x-ä", "a-b-c-d-e-f-g", "proxy-authorization", "x-request-id",
-	} {
-		if checkHeaderName(name) == nil {
-			t.Errorf("%q was accepted", name)
-		}
 	}
 }

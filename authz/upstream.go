@@ -11,6 +11,7 @@ import (
 
 	"github.com/bearergate/bearergate/internal/exchange"
 	"github.com/bearergate/bearergate/internal/field"
+	"github.com/bearergate/bearergate/internal/headername"
 )
 
 // Exchanger gets tokens for upstreams at one authorization server.
@@ -139,20 +140,20 @@ func (p *Policy) checkUpstreamHeader(name string) error {
 	if name == exchange.Authorization {
 		return nil
 	}
-	if err := checkHeaderName(name); err != nil {
+	if err := headername.Check(name); err != nil {
 		return field.Errorf(at, "got %q: %w", name, err)
 	}
 	for other := range p.cfg.Headers {
-		if dashed(other) == dashed(name) {
+		if headername.Dashed(other) == headername.Dashed(name) {
 			return field.Errorf(at, "got %q, which headers.%s sets", name, other)
 		}
 	}
 	for _, other := range p.cfg.upstreamHeaders() {
-		if other != name && dashed(other) == dashed(name) {
+		if other != name && headername.Dashed(other) == headername.Dashed(name) {
 			return field.Errorf(at, "got %q, another spelling of %s: upstreams may take them for one", name, other)
 		}
 	}
-	if mtls := p.cfg.MTLS; mtls != nil && dashed(mtls.Header()) == dashed(name) {
+	if mtls := p.cfg.MTLS; mtls != nil && headername.Dashed(mtls.Header()) == headername.Dashed(name) {
 		return field.Errorf(at, "got %q, which is mtls.client_certificate_header", name)
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/interpreter"
 
+	"github.com/bearergate/bearergate/internal/headername"
 	"github.com/bearergate/bearergate/validation"
 )
 
@@ -175,7 +176,7 @@ func checkReadable(name string) error {
 	if name != strings.ToLower(name) || !isToken(name) {
 		return fmt.Errorf("%s: got %q, want a header name in lower case", headersVariable, name)
 	}
-	dashed := strings.ReplaceAll(name, "_", "-")
+	dashed := headername.Dashed(name)
 	for _, prefix := range []string{
 		"authorization", "proxy-authorization", "cookie",
 		"forwarded", "x-forwarded-", "x-real-ip", "x-envoy-", "x-original-",

@@ -12,6 +12,8 @@ import (
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"github.com/bearergate/bearergate/internal/headername"
 )
 
 // checkFilter looks at one ext_authz filter. matches says that some route matches an
@@ -259,13 +261,13 @@ func (l *linter) checkMutations(n *node, rules *mutationv3.HeaderMutationRules) 
 func (l *linter) changed() []string {
 	var all []string
 	for _, name := range l.names.names {
-		all = append(all, spellings(name)...)
+		all = append(all, headername.Spellings(name)...)
 	}
 	if l.policy == nil {
 		return append(all, "authorization")
 	}
 	for _, name := range l.policy.Removed {
-		all = append(all, spellings(dashed(name))...)
+		all = append(all, headername.Spellings(dashed(name))...)
 	}
 	if !l.policy.ForwardToken {
 		all = append(all, "authorization")

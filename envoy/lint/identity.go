@@ -3,6 +3,8 @@ package lint
 import (
 	"slices"
 	"strings"
+
+	"github.com/bearergate/bearergate/internal/headername"
 )
 
 // identity knows the headers by which an upstream believes who is asking.
@@ -25,7 +27,7 @@ func newIdentity(p *Policy) identity {
 
 // dashed makes one of all spellings that upstreams may take for each other.
 func dashed(name string) string {
-	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(name)), "_", "-")
+	return headername.Dashed(strings.TrimSpace(name))
 }
 
 // has says whether an upstream could take the header for one of ours. While ours are
@@ -44,26 +46,4 @@ func (id identity) in(text string) string {
 		}
 	}
 	return ""
-}
-
-// spellings returns name with every mixture of dashes and underscores: Bearergate
-// removes each on every allow.
-func spellings(name string) []string {
-	all := []string{""}
-	for _, c := range name {
-		if c != '-' {
-			for i := range all {
-				all[i] += string(c)
-			}
-			continue
-		}
-		var next []string
-		for _, s := range all {
-			next = append(next, s+"-", s+"_")
-		}
-		if all = next; len(all) > 64 {
-			return all[:64]
-		}
-	}
-	return all
 }

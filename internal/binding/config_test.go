@@ -80,6 +80,7 @@ func TestClientCertificateHeader(t *testing.T) {
 		"Host", "authorization", "DPoP", ":path", "client cert", "client-cert:", "x-envoy-peer-metadata", "x-forwarded-for",
 		"x-forwarded-client-cert", "content-type", "cookie", "transfer-encoding", "ünsafe", " ",
 		"content_length", "Transfer_Encoding", "x_forwarded-client_cert", "user_agent", "grpc_timeout",
+		"x-forwarded-user", "x-real-ip", "X_Original-URL", "x-http-method-override", "set-cookie", "a-b-c-d-e-f-g",
 	} {
 		errs := field.List(MTLS{ClientCertificateHeader: name}.Validate())
 		if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "client_certificate_header: ") {
