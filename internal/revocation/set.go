@@ -2,10 +2,7 @@ package revocation
 
 import (
 	"context"
-	"errors"
-	"iter"
 	"log/slog"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,16 +24,6 @@ const (
 	// alarmEvery is how often at most a full memory is logged.
 	alarmEvery = time.Minute
 )
-
-// errNotRead is why nothing can be judged yet.
-var errNotRead = errors.New("revocations of other replicas not read yet")
-
-// Log takes entries to where every replica reads them, those that come later too.
-// Append returns once the entry is written, or cannot be written now: then shared is
-// false, and the log writes it as soon as it can.
-type Log interface {
-	Append(ctx context.Context, entry []byte) (shared bool)
-}
 
 // Options are what a Set works with. The zero value is a Set of this process alone.
 type Options struct {
@@ -150,10 +137,6 @@ func (s *Set) record(r Revocation) record {
 	told := record{facts: r.Facts, issuer: r.Issuer}
 	told.kind, told.key, told.before, told.told = r.Kind, r.digest(), before.UnixMilli(), now.UnixMilli()
 	return told
-}
-
-func (s *Set) share(ctx context.Context, r record) bool {
-	return s.o.Shared != nil && s.o.Shared.Append(ctx, r.marshal())
 }
 
 // tell has what is new here counted.
@@ -288,143 +271,6 @@ func (s *Set) alarm() {
 	}
 }
 
-// Generation is another one after each entry that could change a verdict: whoever asks
-// for it before [Set.Judge] may keep the verdict as long as it stays the same. That a
-// revocation is forgotten does not change it.
-func (s *Set) Generation() uint64 { return s.generation.Load() }
-
-// Judge says what is known of a token: by one look-up for each of its claims that is
-// revoked of anybody, however much is. It takes no lock while nothing is.
-func (s *Set) Judge(t Subject) Verdict {
-	present := s.present.Load()
-	if present == 0 {
-		return Good
-	}
-	keys, n := t.digests(present)
-	issued, learnt := t.IssuedAt, t.Learnt
-	if issued.IsZero() {
-		issued = t.Seen
-	}
-	if learnt.IsZero() {
-		learnt = t.Seen
-	}
-	now := s.now().UnixMilli()
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	verdict := Good
-	for _, key := range keys[:n] {
-		if e := s.revoked.find(key); e != nil && s.alive(e, now) && e.covers(issued) {
-			return Revoked
-		}
-		if e := s.facts.find(key); e != nil && s.alive(e, now) && learnt.UnixMilli() <= e.before {
-			verdict = Outdated
-		}
-	}
-	return verdict
-}
-
-// covers says whether a revocation is about a token that was issued then. A time that
-// nobody knows is no excuse: the zero time is long ago.
-func (e *entry) covers(issued time.Time) bool {
-	return e.kind.timeless() || issued.UnixMilli() <= e.before
-}
-
-// digests returns those of what a token could be revoked by, of the kinds that there
-// are.
-func (t Subject) digests(present uint32) (keys [kinds]digest, n int) {
-	add := func(kind Kind, value, and string) {
-		if present&(1<<kind) != 0 && value != "" && (and != "" || !kind.two()) {
-			keys[n] = digestOf(kind, t.Issuer, value, and)
-			n++
-		}
-	}
-	add(KindSub, t.Sub, "")
-	add(KindSID, t.SID, "")
-	add(KindJTI, t.JTI, "")
-	add(KindClientID, t.ClientID, "")
-	if t.Token != [32]byte{} {
-		add(KindToken, string(t.Token[:]), "")
-	}
-	add(KindSession, t.SID, t.Sub)
-	if t.Email != "" && present&(1<<KindEmail|1<<KindEmailSession) != 0 {
-		address := email(t.Email)
-		add(KindEmail, address, "")
-		add(KindEmailSession, t.SID, address)
-	}
-	return keys, n
-}
-
-// Take learns an entry from the log. It may come twice and in any order, and what this
-// Set itself wrote may come back. The time at which it was written is not looked at:
-// the entry says when it was told.
-func (s *Set) Take(content []byte, _ time.Time) {
-	r, err := unmarshal(content)
-	if err != nil {
-		if s.foreign.Add(1) == 1 {
-			s.o.Log.Warn("entries of revocations that another version wrote are ignored")
-		}
-		return
-	}
-	s.mu.Lock()
-	fresh := s.learn(r)
-	s.mu.Unlock()
-	s.tell(context.Background(), r, fresh && r.kind < kinds, SourceShared)
-}
-
-// CaughtUp says that everything in the log was taken, or, if not complete, that the
-// log could not be read, which is an alarm.
-func (s *Set) CaughtUp(complete bool) {
-	if !complete && !s.ready.Load() {
-		s.o.Log.Error("cannot read the revocations of other replicas, starting without them")
-	}
-	s.ready.Store(true)
-}
-
-// Ready returns why nothing can be judged yet.
-func (s *Set) Ready() error {
-	if s.ready.Load() {
-		return nil
-	}
-	return errNotRead
-}
-
-// Snapshot returns everything as entries for the log, for one that was emptied. No lock
-// is held while the caller writes.
-func (s *Set) Snapshot() iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for _, t := range [...]*table{&s.revoked, &s.facts, &s.accepted} {
-			for n := 0; ; n++ {
-				records, ok := s.part(t, n)
-				if !ok {
-					break
-				}
-				for _, r := range records {
-					if !yield(r.marshal()) {
-						return
-					}
-				}
-			}
-		}
-	}
-}
-
-// part returns what is in one chunk of a table; false: there is no such chunk.
-func (s *Set) part(t *table, n int) ([]record, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if n >= len(t.slots) {
-		return nil, false
-	}
-	now := s.now().UnixMilli()
-	var records []record
-	for i := range t.slots[n] {
-		if e := &t.slots[n][i]; e.kind != 0 && s.alive(e, now) {
-			records = append(records, record{*e, t == &s.facts, s.names.name(e.issuer)})
-		}
-	}
-	return records, true
-}
-
 // SetKeep changes how long is remembered, also of what is. Less than a second is 24
 // hours.
 func (s *Set) SetKeep(keep time.Duration) {
@@ -465,29 +311,3 @@ func (s *Set) Counts() map[string]map[string]int {
 	}
 	return all
 }
-
-// Foreign returns how many entries of the log this version could not read.
-func (s *Set) Foreign() uint64 { return s.foreign.Load() }
-
-// names are numbers for the names of issuers, which are few.
-type names struct {
-	numbers map[string]uint16
-	names   []string
-}
-
-// number returns that of a name. Names that nobody has numbers for are one, which has
-// none: they are for people only.
-func (n *names) number(name string) uint16 {
-	if n.numbers == nil {
-		n.numbers, n.names = map[string]uint16{"": 0}, []string{""}
-	}
-	number, ok := n.numbers[name]
-	if !ok && len(n.names) < math.MaxUint16 {
-		number = uint16(len(n.names)) //nolint:gosec // bounded above
-		n.numbers[name] = number
-		n.names = append(n.names, name)
-	}
-	return number
-}
-
-func (n *names) name(number uint16) string { return n.names[number] }

@@ -2,10 +2,8 @@ package service
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"log/slog"
-	"net/http"
 	"reflect"
 	"slices"
 	"sync"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/bearergate/bearergate/internal/binding"
 	"github.com/bearergate/bearergate/internal/config"
-	"github.com/bearergate/bearergate/internal/metrics"
 	"github.com/bearergate/bearergate/internal/revocation"
 	"github.com/bearergate/bearergate/internal/shared"
 	"github.com/bearergate/bearergate/validation"
@@ -49,35 +46,6 @@ type opened struct {
 	lag    *lag
 	cancel context.CancelFunc
 	ended  chan struct{} // nobody follows it any longer
-}
-
-// lag is how long the last entry of another replica was under way.
-type lag struct{ took, at atomic.Int64 }
-
-// lagCounts is for how long that says something about now.
-const lagCounts = 10 * time.Minute
-
-func (l *lag) put(d time.Duration) {
-	l.took.Store(int64(d))
-	l.at.Store(time.Now().UnixNano())
-}
-
-// get returns 0 where nothing has come of late.
-func (l *lag) get() time.Duration {
-	if time.Since(time.Unix(0, l.at.Load())) > lagCounts {
-		return 0
-	}
-	return time.Duration(l.took.Load())
-}
-
-// receiving is a receiver that runs.
-type receiving struct {
-	*revocation.Receiver
-
-	config  *revocation.Config
-	issuers []revocation.Issuer
-	cancel  context.CancelFunc
-	ended   chan struct{}
 }
 
 // newFleet returns what a service has that begins with cfg: where there is a store, no
@@ -250,55 +218,6 @@ func (s *opened) close() {
 	s.Close()
 }
 
-// newReceiver returns what takes events and logout tokens as cfg says: the one that
-// runs, if that is the same; nil: none are taken.
-func (f *fleet) newReceiver(cfg *config.Config) (*receiving, error) {
-	c, issuers := cfg.Revocation, cfg.RevocationIssuers()
-	if c == nil || len(c.Events) == 0 && len(c.BackchannelLogout) == 0 {
-		return nil, nil //nolint:nilnil // nobody sends anything
-	}
-	if r := f.receiver.Load(); r != nil && reflect.DeepEqual(r.config, c) && reflect.DeepEqual(r.issuers, issuers) {
-		return r, nil
-	}
-	r, err := revocation.NewReceiver(*c, revocation.ReceiverOptions{
-		Set: f.set, Issuers: issuers, Keys: f.keysOf, Log: f.log, Events: f.told.Revocations, Fetches: f.told.Discovery,
-		Now: f.now, Transport: f.told.Transport,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if before := f.receiver.Load(); before != nil {
-		r.Inherit(before.Receiver)
-	}
-	return &receiving{Receiver: r, config: c, issuers: issuers}, nil
-}
-
-// useReceiver has r take events, and poll for them, in place of another one.
-func (f *fleet) useReceiver(r *receiving) {
-	before := f.receiver.Load()
-	if r == before {
-		return
-	}
-	if r != nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		r.cancel, r.ended = cancel, make(chan struct{})
-		go func() {
-			defer close(r.ended)
-			r.Run(ctx)
-		}()
-	}
-	f.receiver.Store(r)
-	before.close()
-}
-
-func (r *receiving) close() {
-	if r == nil {
-		return
-	}
-	r.cancel()
-	<-r.ended
-}
-
 func (f *fleet) close() {
 	f.useReceiver(nil)
 	close(f.closing)
@@ -324,119 +243,6 @@ func (r replays) Claim(ctx context.Context, proof binding.Replay) (first bool, e
 	}
 	first, err = r.memory.Claim(ctx, proof)
 	return first || err != nil, nil // the store has room for more
-}
-
-// Errors of [Service.Revoke].
-var (
-	ErrRevocationOff = errors.New("revocation is switched off: the configuration has no section revocation")
-	ErrUnknownIssuer = errors.New("is not a configured issuer")
-)
-
-// Revoke has tokens refused from now on, by every replica that shares the store. The
-// error is [ErrRevocationOff], [ErrUnknownIssuer], or says what is missing.
-func (s *Service) Revoke(ctx context.Context, r revocation.Revocation) (shared bool, err error) {
-	s.mu.Lock()
-	f, known := s.fleet, s.unitOf(r.Issuer) != nil
-	on := s.inUse != nil && s.inUse.Revocation != nil
-	s.mu.Unlock()
-	switch {
-	case !on:
-		return false, ErrRevocationOff
-	case !known:
-		return false, ErrUnknownIssuer
-	}
-	return f.set.Add(ctx, r)
-}
-
-// unitOf returns the unit of an issuer, for those who hold the lock, or nil.
-func (s *Service) unitOf(issuer string) *unit {
-	for _, u := range s.units {
-		if u.discovery.Issuer == issuer {
-			return u
-		}
-	}
-	return nil
-}
-
-// keysOf returns the keys of an issuer; nil: there are none yet. It takes no lock, since
-// who holds one may wait for the caller.
-func (f *fleet) keysOf(issuer string) revocation.Keys {
-	if all := f.units.Load(); all != nil {
-		for _, u := range *all {
-			if u.discovery.Issuer == issuer {
-				return u.server
-			}
-		}
-	}
-	return nil
-}
-
-// FleetState is how what replicas have in common is.
-type FleetState struct {
-	On      bool  // revocations can be told
-	Problem error // why no token can be judged yet
-	Entries int
-	Counts  map[string]map[string]int // of revocations, by issuer and kind
-	Streams []revocation.Stream
-
-	Store *StoreState // nil: there is none
-}
-
-// StoreState is how the shared store is.
-type StoreState struct {
-	Addresses []string
-	Up        bool
-	Lag       time.Duration // how long the last entry of another replica was under way; 0: none came of late
-}
-
-// Fleet returns how things are now.
-func (s *Service) Fleet() FleetState {
-	s.mu.Lock()
-	f, cfg := s.fleet, s.inUse
-	s.mu.Unlock()
-	if f == nil {
-		return FleetState{}
-	}
-	state := FleetState{
-		On: cfg != nil && cfg.Revocation != nil, Problem: f.set.Ready(),
-		Entries: f.set.Len(), Counts: f.set.Counts(),
-	}
-	if r := f.receiver.Load(); r != nil {
-		state.Streams = r.Streams()
-	}
-	if o := f.store.Load(); o != nil {
-		state.Store = &StoreState{Addresses: o.config.Address, Up: o.Up(), Lag: o.lag.get()}
-	}
-	return state
-}
-
-// Shares returns what of that is measured.
-func (s *Service) Shares() metrics.Fleet {
-	state := s.Fleet()
-	told := metrics.Fleet{Revokes: state.On, Revocations: state.Entries, Streams: map[string]time.Duration{}}
-	for _, stream := range state.Streams {
-		told.Streams[stream.Transmitter] = time.Since(stream.Alive)
-	}
-	if state.Store != nil {
-		told.Store, told.Up, told.Lag = true, state.Store.Up, state.Store.Lag
-	}
-	return told
-}
-
-// Receiver takes the events and logout tokens that are sent.
-func (s *Service) Receiver() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.mu.Lock()
-		f := s.fleet
-		s.mu.Unlock()
-		if f != nil {
-			if taker := f.receiver.Load(); taker != nil {
-				taker.ServeHTTP(w, r)
-				return
-			}
-		}
-		http.Error(w, "nothing is taken here", http.StatusNotFound)
-	})
 }
 
 // PingStore waits until the store answers, or ctx ends.
