@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"time"
 
-	"github.com/bearergate/bearergate/internal/bytesize"
 	"github.com/bearergate/bearergate/internal/lru"
 )
 
@@ -13,32 +12,18 @@ import (
 type digest = lru.Key
 
 const (
-	negativeShare = 10   // one entry and byte in so many is for answers against a token
 	onStack       = 2048 // bytes of a token that are hashed without allocating
 	sweepInterval = 10 * time.Second
 )
 
-// negative is an answer against a token, or that there is none for now.
-type negative struct {
-	err   error
-	until time.Time
-}
-
-// negativeBytes is what an answer against a token takes, its error included.
-const negativeBytes = 512
-
-func (negative) Size() int64 { return negativeBytes }
-
-func (negative) Marked() bool { return false } // what is said against a JWT is not remembered
-
 // cache remembers facts about tokens, never decisions. Answers against
-// tokens live apart, so that random tokens evict nothing good (I-23). A nil
-// *cache remembers nothing.
+// tokens live apart, so that random tokens evict nothing good (I-23); what is said
+// against a JWT is not remembered. A nil *cache remembers nothing.
 type cache struct {
 	cfg       CacheConfig
 	seed      digest
 	positives lru.Shards[positive]
-	negatives lru.Shards[negative]
+	negatives lru.Refusals
 
 	likenesses likenesses
 }
@@ -47,18 +32,11 @@ func newCache(cfg CacheConfig, seed digest) *cache {
 	if cfg.TTL <= 0 || cfg.MaxEntries < 1 {
 		return nil
 	}
-	entries, bytes := cfg.shares()
+	entries, bytes := lru.Split(cfg.MaxEntries, int64(cfg.MaxBytes))
 	return &cache{
 		cfg: cfg, seed: seed,
-		positives: lru.New[positive](entries[0], bytes[0]), negatives: lru.New[negative](entries[1], bytes[1]),
+		positives: lru.New[positive](entries[0], bytes[0]), negatives: lru.NewRefusals(entries[1], bytes[1]),
 	}
-}
-
-// shares splits the bounds between answers for and against tokens.
-func (c CacheConfig) shares() (entries [2]int, bytes [2]int64) {
-	against := max(1, c.MaxEntries/negativeShare)
-	bytesAgainst := int64(c.MaxBytes) / negativeShare
-	return [2]int{max(1, c.MaxEntries-against), against}, [2]int64{int64(c.MaxBytes) - bytesAgainst, bytesAgainst}
 }
 
 func (c *cache) digest(token string) digest {
@@ -69,13 +47,7 @@ func (c *cache) digest(token string) digest {
 func (c *cache) positive(d digest) (p positive, ok bool) { return c.positives.Of(d).Get(d) }
 
 // negative returns the answer against a token, or nil.
-func (c *cache) negative(d digest, now time.Time) error {
-	n, ok := c.negatives.Of(d).Get(d)
-	if !ok || !now.Before(n.until) {
-		return nil
-	}
-	return n.err
-}
+func (c *cache) negative(d digest, now time.Time) error { return c.negatives.Find(d, now) }
 
 // add remembers a good token until it expires, and no longer than the TTL.
 func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
@@ -85,7 +57,7 @@ func (c *cache) add(d digest, t *Token, thumbprint string, now time.Time) {
 		return
 	}
 	c.positives.Of(d).Add(d, p)
-	c.negatives.Of(d).Remove(d)
+	c.negatives.Remove(d)
 }
 
 // fresh is until when p is believed; never past exp (I-20).
@@ -108,7 +80,7 @@ func (c *cache) refuse(d digest, err error, now time.Time) {
 // of it stays.
 func (c *cache) postpone(d digest, err error, now time.Time) {
 	if c.cfg.NegativeTTL > 0 {
-		c.negatives.Of(d).Add(d, negative{err: err, until: now.Add(c.cfg.NegativeTTL)})
+		c.negatives.Add(d, err, now.Add(c.cfg.NegativeTTL))
 	}
 }
 
@@ -117,26 +89,22 @@ func (c *cache) forget(d digest) { c.positives.Of(d).Remove(d) }
 // sweep drops what nobody may believe any longer.
 func (c *cache) sweep(now time.Time) {
 	c.positives.Sweep(func(p positive) bool { return !now.Before(c.stale(&p)) })
-	c.negatives.Sweep(func(n negative) bool { return !now.Before(n.until) })
+	c.negatives.Sweep(now)
 }
 
 func (c *cache) resize(maxEntries int, maxBytes int64) {
-	entries, bytes := CacheConfig{MaxEntries: maxEntries, MaxBytes: bytesize.Size(maxBytes)}.shares()
+	entries, bytes := lru.Split(maxEntries, maxBytes)
 	c.positives.Resize(entries[0], bytes[0])
 	c.negatives.Resize(entries[1], bytes[1])
 }
 
 // entries counts what is remembered, by the label of the metric.
 func (c *cache) entries() map[string]int {
-	counts := map[string]int{cacheJWT: 0, cacheIntrospection: 0, cacheNegative: 0}
+	counts := map[string]int{cacheJWT: 0, cacheIntrospection: 0, cacheNegative: c.negatives.Len()}
 	for _, s := range c.positives {
 		all, jwts := s.Count()
 		counts[cacheJWT] += jwts
 		counts[cacheIntrospection] += all - jwts
-	}
-	for _, s := range c.negatives {
-		all, _ := s.Count()
-		counts[cacheNegative] += all
 	}
 	return counts
 }

@@ -9,12 +9,10 @@ import (
 )
 
 const (
-	negativeShare = 10   // one entry and byte in so many is for refusals
 	onStack       = 2048 // bytes of a token that are hashed without allocating
 	sweepInterval = 10 * time.Second
 
-	entryBytes   = 256 // of an entry, its token aside
-	refusalBytes = 512 // its error included
+	entryBytes = 256 // of an entry, its token aside
 )
 
 // entry is a token for an upstream.
@@ -29,40 +27,22 @@ func (e entry) Size() int64 { return int64(len(e.value)) + entryBytes }
 // Marked implements lru.Sized.
 func (entry) Marked() bool { return false }
 
-// refusal is why there is none.
-type refusal struct {
-	err   error
-	until time.Time
-}
-
-// Size implements lru.Sized.
-func (refusal) Size() int64 { return refusalBytes }
-
-// Marked implements lru.Sized.
-func (refusal) Marked() bool { return false }
-
 // cache remembers what was answered. Refusals live apart, so that junk evicts nothing
 // good (I-23). A nil *cache remembers nothing.
 type cache struct {
 	cfg      validation.CacheConfig
 	tokens   lru.Shards[entry]
-	refusals lru.Shards[refusal]
+	refusals lru.Refusals
 }
 
 func newCache(cfg validation.CacheConfig) *cache {
 	if cfg.TTL <= 0 || cfg.MaxEntries < 1 {
 		return nil
 	}
-	entries, bytes := shares(cfg.MaxEntries, int64(cfg.MaxBytes))
+	entries, bytes := lru.Split(cfg.MaxEntries, int64(cfg.MaxBytes))
 	return &cache{
-		cfg: cfg, tokens: lru.New[entry](entries[0], bytes[0]), refusals: lru.New[refusal](entries[1], bytes[1]),
+		cfg: cfg, tokens: lru.New[entry](entries[0], bytes[0]), refusals: lru.NewRefusals(entries[1], bytes[1]),
 	}
-}
-
-func shares(entries int, bytes int64) ([2]int, [2]int64) {
-	against := max(1, entries/negativeShare)
-	bytesAgainst := bytes / negativeShare
-	return [2]int{max(1, entries-against), against}, [2]int64{bytes - bytesAgainst, bytesAgainst}
 }
 
 // keyOf finds what was got of this server, by this client, for t in place of the
@@ -86,19 +66,11 @@ func (c *cache) token(key lru.Key, now time.Time) string {
 	return known.value
 }
 
-func (c *cache) refusal(key lru.Key, now time.Time) error {
-	known, ok := c.refusals.Of(key).Get(key)
-	if !ok || !now.Before(known.until) {
-		return nil
-	}
-	return known.err
-}
-
 // add remembers a token until a tenth before it expires, and no longer than the
 // client's: asked is when it was asked for, which is before it was issued.
 func (c *cache) add(key lru.Key, token issued, asked, expiry, now time.Time) {
 	until := c.until(token, asked, expiry)
-	c.refusals.Of(key).Remove(key)
+	c.refusals.Remove(key)
 	if now.Before(until) {
 		c.tokens.Of(key).Add(key, entry{token.value, until})
 	}
@@ -120,17 +92,17 @@ func (c *cache) until(token issued, asked, expiry time.Time) time.Time {
 func (c *cache) refuse(key lru.Key, err error, at time.Time) {
 	c.tokens.Of(key).Remove(key)
 	if c.cfg.NegativeTTL > 0 {
-		c.refusals.Of(key).Add(key, refusal{err, at.Add(c.cfg.NegativeTTL)})
+		c.refusals.Add(key, err, at.Add(c.cfg.NegativeTTL))
 	}
 }
 
 func (c *cache) sweep(now time.Time) {
 	c.tokens.Sweep(func(e entry) bool { return !now.Before(e.until) })
-	c.refusals.Sweep(func(r refusal) bool { return !now.Before(r.until) })
+	c.refusals.Sweep(now)
 }
 
 func (c *cache) resize(maxEntries int, maxBytes int64) {
-	entries, bytes := shares(maxEntries, maxBytes)
+	entries, bytes := lru.Split(maxEntries, maxBytes)
 	c.tokens.Resize(entries[0], bytes[0])
 	c.refusals.Resize(entries[1], bytes[1])
 }

@@ -150,7 +150,7 @@ func (e *Exchanger) known(key lru.Key) (string, error) {
 	if value := e.cache.token(key, now); value != "" {
 		return value, nil
 	}
-	return "", e.cache.refusal(key, now)
+	return "", e.cache.refusals.Find(key, now)
 }
 
 func (e *Exchanger) lookedUp(ctx context.Context, result string) {
@@ -362,7 +362,7 @@ func (e *Exchanger) Drop(token string) {
 		key := e.keyOf(t, token)
 		e.flights.Forget(string(key[:]))
 		e.cache.tokens.Of(key).Remove(key)
-		e.cache.refusals.Of(key).Remove(key)
+		e.cache.refusals.Remove(key)
 		e.dropShared(key)
 	}
 }

@@ -1,5 +1,6 @@
 // Package lru is the caches of what is known of tokens: bounded by entries and by bytes,
-// and spread over several locks. It knows nothing of what is kept, nor for how long.
+// and spread over several locks. Of good answers it knows neither what they are, nor for
+// how long they are kept; what speaks against tokens has its own part (Refusals).
 package lru
 
 import (
