@@ -55,8 +55,8 @@ func (s *Set) Ready() error {
 	return errNotRead
 }
 
-// Snapshot returns everything as entries for the log, for one that was emptied. No lock
-// is held while the caller writes.
+// Snapshot returns everything, as it is when it is ranged over, as entries for the log,
+// for one that was emptied. No lock is held while the caller writes.
 func (s *Set) Snapshot() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for _, t := range [...]*table{&s.revoked, &s.facts, &s.accepted} {

@@ -2,7 +2,6 @@ package service
 
 import (
 	"context"
-	"iter"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -161,18 +160,9 @@ func (f *fleet) follow(s *opened, keep time.Duration) {
 	go func() {
 		defer close(s.ended)
 		s.Follow(ctx, shared.Follower{
-			Took: f.set.Take, CaughtUp: f.set.CaughtUp, Keep: f.set.Keep(),
-			Snapshot: func(yield func([]byte) bool) { each(f.set.Snapshot(), yield) }, // of when it is asked for
+			Took: f.set.Take, CaughtUp: f.set.CaughtUp, Keep: f.set.Keep(), Snapshot: f.set.Snapshot(),
 		})
 	}()
-}
-
-func each(all iter.Seq[[]byte], yield func([]byte) bool) {
-	for entry := range all {
-		if !yield(entry) {
-			return
-		}
-	}
 }
 
 const (
