@@ -93,14 +93,14 @@ func (e *Exchanger) findIn(
 		})
 	switch {
 	case made != nil && (own || err != nil):
-		e.lookedUpShared(ctx, up, "miss")
+		e.lookedUpShared(ctx, up, miss)
 		return *made, true
 	case err != nil:
 		return answer{err: outage(err), at: e.now()}, true
 	}
 	a, ok := e.decode(value)
 	usable = ok && e.worth(a, expiry) > 0
-	e.lookedUpShared(ctx, up && usable, "hit")
+	e.lookedUpShared(ctx, up && usable, hit)
 	return a, usable
 }
 

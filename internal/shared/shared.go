@@ -42,7 +42,7 @@ const (
 	TimedOut   = "timeout"
 )
 
-// Operations and Results are all of them, for metrics that begin at zero.
+// operations and results are all of them, for metrics that begin at zero.
 var (
 	operations = [...]string{Get, Set, Lock, Revoke, Sync}
 	results    = [...]string{Hit, Miss, Success, Unreadable, Failed, TimedOut}
